@@ -1,0 +1,90 @@
+"""What every sampler returns, with one set of names whatever the sampler calls them."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import xarray as xr
+
+RENAMED = {
+    "acceptance_rate": "acceptance_rate",
+    "mean_tree_accept": "acceptance_rate",
+    "depth": "tree_depth",
+    "n_steps": "n_steps",
+    "step_size": "step_size",
+    "diverging": "diverging",
+    "energy": "energy",
+    "lp": "lp",
+    "logp": "lp",
+    "tree_depth": "tree_depth",
+}
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Posterior draws of the free variables and how they were made.
+
+    Attributes
+    ----------
+    posterior
+        Free variables, dims (chain, draw, ...).
+    sample_stats
+        Per-draw statistics under normalised names (``diverging energy lp n_steps ...``).
+    sampler
+        Name and version of the sampler.
+    notes
+        Facts about the run worth keeping (number of stages, log evidence, ...).
+    """
+
+    posterior: xr.Dataset
+    sample_stats: xr.Dataset
+    sampler: str
+    notes: Mapping[str, float | int | str] = field(default_factory=dict)
+
+
+def normalise_statistics(statistics: xr.Dataset) -> xr.Dataset:
+    """Keep the per-draw statistics that all samplers share, under one set of names."""
+    kept: dict[str, xr.DataArray] = {}
+    for name, values in statistics.data_vars.items():
+        new = RENAMED.get(str(name))
+        if new is not None and new not in kept and values.dims == ("chain", "draw"):
+            kept[new] = values.astype(float if values.dtype != bool else bool)
+    return xr.Dataset(kept)
+
+
+def free_variable_dims(model: pm.Model) -> dict[str, tuple[str, ...]]:
+    """Give the dims of every free variable of a model."""
+    named = model.named_vars_to_dims
+    return {rv.name: tuple(map(str, named.get(rv.name, ()))) for rv in model.free_RVs}
+
+
+def posterior_dataset(model: pm.Model, values: Mapping[str, Any]) -> xr.Dataset:
+    """Label arrays (chain, draw, ...) of free variables with the model's dims and coords."""
+    dims = free_variable_dims(model)
+    arrays = {
+        name: (("chain", "draw", *dims[name]), np.asarray(value)) for name, value in values.items()
+    }
+    used = {dim for name in arrays for dim in dims[name]}
+    coords: dict[str, Any] = {dim: list(model.coords[dim]) for dim in used}
+    n_chains, n_draws = next(iter(arrays.values()))[1].shape[:2]
+    return xr.Dataset(arrays, coords | {"chain": np.arange(n_chains), "draw": np.arange(n_draws)})
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Silence what is no news: PyMC's own lines, our dim named `sample`, JAX's generator copies."""
+    pymc_logger = logging.getLogger("pymc")
+    level = pymc_logger.level
+    pymc_logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Found dimension named 'sample'")
+            warnings.filterwarnings("ignore", message="The RandomType SharedVariables")
+            yield
+    finally:
+        pymc_logger.setLevel(level)

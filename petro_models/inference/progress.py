@@ -1,0 +1,34 @@
+"""How a long computation says where it is: a bar where someone watches, a line in a log."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+logger = logging.getLogger("petro_models")
+
+
+def is_watched() -> bool:
+    """Tell whether output goes to a terminal or a notebook, where a moving bar makes sense."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
+@contextmanager
+def bar(description: str, show: bool) -> Iterator[Callable[[float, str], None]]:
+    """Show a bar from 0 to 1; yields ``update(fraction, message)``. Logs its end either way."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
+    console = Console(stderr=True)
+    with Progress(*columns, TimeElapsedColumn(), console=console, disable=not show) as progress:
+        task = progress.add_task(description, total=1.0, note="")
+        last = ""
+
+        def update(fraction: float, message: str) -> None:
+            nonlocal last
+            last = message
+            progress.update(task, completed=fraction, note=message)
+
+        yield update
+    logger.info("%s: %s", description, last)

@@ -1,0 +1,93 @@
+"""Fits on disk: one netCDF file (or Zarr store) holding draws, data, priors and verdicts."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import xarray as xr
+
+from petro_models.errors import FitError, FormatError
+
+SUFFIXES = (".nc", ".zarr")
+
+
+def save(fit: xr.DataTree, path: str | Path) -> Path:
+    """Save a fit; a file of that name is replaced only once the new one is whole.
+
+    Parameters
+    ----------
+    fit
+        As `InverseProblem.fit` returns it.
+    path
+        Ends in ``.nc`` (netCDF) or ``.zarr``.
+
+    Raises
+    ------
+    FitError
+        If the suffix is neither, or the folder does not exist or cannot be written.
+    """
+    target = Path(path)
+    if target.suffix not in SUFFIXES:
+        raise FitError(f"{target}: a fit is saved as .nc or .zarr; got '{target.suffix}'")
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+            part = Path(folder) / target.name
+            if target.suffix == ".nc":
+                fit.to_netcdf(part, engine="netcdf4")
+            else:
+                fit.to_zarr(part, consolidated=False)
+                if target.exists():
+                    os.replace(target, Path(folder) / "previous")
+            os.replace(part, target)
+    except OSError as error:
+        raise FitError(f"{target}: cannot be written: {error.strerror or error}") from error
+    return target
+
+
+def load(path: str | Path) -> xr.DataTree:
+    """Load a fit into memory.
+
+    Raises
+    ------
+    FormatError
+        If there is no such file, it cannot be read, or it is no fit.
+    """
+    source = Path(path)
+    if not source.exists():
+        raise FormatError(f"{source}: no such file")
+    engine = "zarr" if source.is_dir() else "netcdf4"
+    options = {"consolidated": False} if engine == "zarr" else {}
+    try:
+        with xr.open_datatree(source, engine=engine, **options) as tree:
+            fit = tree.load()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise FormatError(f"{source}: cannot be read as a fit: {error}") from error
+    if "model_id" not in fit.attrs:
+        raise FormatError(f"{source}: is {engine}, but no fit of petro_models (no model id)")
+    return fit
+
+
+def write_text(text: str, path: str | Path) -> Path:
+    """Write a text file whole or not at all.
+
+    Raises
+    ------
+    FitError
+        If the folder does not exist or cannot be written.
+    """
+    target = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(name, 0o666 & ~umask)
+            os.replace(name, target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise FitError(f"{target}: cannot be written: {error.strerror or error}") from error
+    return target
