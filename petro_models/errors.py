@@ -20,6 +20,12 @@ class PriorError(PetroError):
     """A prior is unknown, has the wrong dims, or is not a distribution."""
 
 
+class UnknownPriorError(PriorError, KeyError):
+    """No prior has this name (a KeyError too, so that priors behave as a mapping)."""
+
+    __str__ = Exception.__str__
+
+
 class ConfigurationError(PetroError):
     """A configuration file or an option has an unknown key or an impossible value."""
 

@@ -13,7 +13,7 @@ import xarray as xr
 from pymc_extras.prior import Prior, UnsupportedDistributionError
 from pytensor.tensor import TensorVariable
 
-from petro_models.errors import PriorError, nearest
+from petro_models.errors import PriorError, UnknownPriorError, nearest
 
 type PriorValue = Prior | float | xr.DataArray
 """A distribution, one known number, or known numbers labelled by a dim's coordinate."""
@@ -184,7 +184,9 @@ class Priors(MutableMapping[str, PriorValue]):
 
     def _require_known(self, name: str) -> None:
         if name not in self.specifications:
-            raise PriorError(f"no prior is named '{name}': {nearest(name, self.specifications)}")
+            raise UnknownPriorError(
+                f"no prior is named '{name}': {nearest(name, self.specifications)}"
+            )
 
     def _checked(self, name: str, value: object) -> PriorValue:
         specification = self.specifications[name]
@@ -200,7 +202,7 @@ class Priors(MutableMapping[str, PriorValue]):
                 f"data are asked for; got {value!r}"
             )
         if isinstance(value, Mapping | pd.Series | xr.DataArray):
-            numbers = self._labelled(name, value, specification)
+            numbers: float | xr.DataArray = self._labelled(name, value, specification)
         else:
             numbers = _number(name, value)
         _check_support(name, np.asarray(numbers, dtype=float), specification)
@@ -351,7 +353,7 @@ def _from_plain(name: str, plain: object) -> object:
             options["transform"] = plain["transform"]
         try:
             return Prior(str(plain["distribution"]), **parameters, **options)
-        except Exception as error:  # noqa: BLE001 - pymc-extras raises several unrelated families
+        except Exception as error:
             raise PriorError(f"priors.{name}: not a distribution: {error}") from error
     if isinstance(plain, list):
         return np.asarray(plain, dtype=float)

@@ -216,14 +216,15 @@ def prior_sensitivity(table: pd.DataFrame) -> list[Check]:
                 "fit under another prior and compare",
             )
         ]
-    worst = moved["prior"].astype(float).idxmax()
-    conflict = float(moved.loc[worst, "likelihood"]) >= SENSITIVITY_LIMIT
+    row = int(moved["prior"].to_numpy(float).argmax())
+    worst, (prior, likelihood) = moved.index[row], moved[["prior", "likelihood"]].to_numpy()[row]
+    conflict = likelihood >= SENSITIVITY_LIMIT
     reading = "prior and data pull apart" if conflict else "the data say little"
     return [
         Check(
             "prior sensitivity",
             "REVIEW",
-            f"{float(moved.loc[worst, 'prior']):.3f} for {worst}, limit 0.05; "
+            f"{prior:.3f} for {worst}, limit 0.05; "
             f"{len(moved)} of {len(table)} quantities: {reading}",
             "justify these priors, and show the answer under another one",
         )

@@ -77,14 +77,16 @@ def posterior_dataset(model: pm.Model, values: Mapping[str, Any]) -> xr.Dataset:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Silence what is no news: PyMC's own lines, our dim named `sample`, JAX's generator copies."""
-    pymc_logger = logging.getLogger("pymc")
-    level = pymc_logger.level
-    pymc_logger.setLevel(logging.WARNING)
+    """Silence what is no news: libraries' own lines, our dim named `sample`, generator copies."""
+    loggers = [logging.getLogger(name) for name in ("pymc", "arviz_stats", "arviz.stats")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Found dimension named 'sample'")
             warnings.filterwarnings("ignore", message="The RandomType SharedVariables")
             yield
     finally:
-        pymc_logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

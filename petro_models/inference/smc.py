@@ -8,6 +8,7 @@ temperature 1 resamples and moves them (without it the weights of separate modes
 """
 
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -86,16 +87,8 @@ def sample_smc(
     with progress.bar("tempered SMC", progressbar) as update:
         for chain, key in enumerate(jax.random.split(jax.random.key(seed), chains)):
             start = {name: jnp.asarray(value[chain::chains]) for name, value in points.items()}
-            runs.append(
-                _run(
-                    stages,
-                    start,
-                    key,
-                    lambda temperature, message, chain=chain: update(
-                        (chain + temperature) / chains, f"run {chain + 1}/{chains}, {message}"
-                    ),
-                )
-            )
+            report = partial(_report, update, chain, chains)
+            runs.append(_run(stages, start, key, report))
     values = [jax.vmap(compiled.constrain)(run.particles) for run in runs]
     lp = [
         jax.vmap(lambda p: compiled.log_prior(p) + compiled.log_likelihood(p))(run.particles)
@@ -119,6 +112,12 @@ def sample_smc(
             "moves": moves,
         },
     )
+
+
+def _report(
+    update: Callable[[float, str], None], chain: int, chains: int, temperature: float, message: str
+) -> None:
+    update((chain + temperature) / chains, f"run {chain + 1}/{chains}, {message}")
 
 
 def _compile_stages(

@@ -56,9 +56,12 @@ def load(path: str | Path) -> xr.DataTree:
     if not source.exists():
         raise FormatError(f"{source}: no such file")
     engine = "zarr" if source.is_dir() else "netcdf4"
-    options = {"consolidated": False} if engine == "zarr" else {}
     try:
-        with xr.open_datatree(source, engine=engine, **options) as tree:
+        if engine == "zarr":
+            tree = xr.open_datatree(source, engine=engine, consolidated=False)
+        else:
+            tree = xr.open_datatree(source, engine=engine)
+        with tree:
             fit = tree.load()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise FormatError(f"{source}: cannot be read as a fit: {error}") from error

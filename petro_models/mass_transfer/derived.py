@@ -163,7 +163,7 @@ def derive(
 def _volume_ratio(
     table: xr.Dataset, mass_change: np.ndarray, shape: tuple[int, int]
 ) -> xr.DataArray:
-    protolith = float(np.exp(np.log(table["protolith_density"]).mean(skipna=True)))
+    protolith = float(np.exp(np.nanmean(np.log(table["protolith_density"].to_numpy()))))
     log_volume = forward.log_volume_change(mass_change, table["density"].to_numpy(), protolith)
     values = np.exp(log_volume).reshape(*shape, -1)
     return xr.DataArray(values, dims=("chain", "draw", "sample"), attrs={"units": "V/V0"})

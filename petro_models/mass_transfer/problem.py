@@ -277,7 +277,7 @@ class MassTransfer(InverseProblem):
     def _mass_change_prior(self) -> tuple[np.ndarray, np.ndarray]:
         """Give mean and covariance of mass change; a wide stand-in where it is hierarchical."""
         n = self.logs.n_samples
-        prior = self.priors["mass_change"] if "mass_change" in self.priors else None
+        prior = self.priors.get("mass_change")
         if isinstance(prior, Prior) and _is_plain_normal(prior):
             mu = np.broadcast_to(np.asarray(prior.parameters.get("mu", 0.0), float), n)
             sigma = np.broadcast_to(np.asarray(prior.parameters.get("sigma", 1.0), float), n)

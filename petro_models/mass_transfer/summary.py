@@ -38,11 +38,13 @@ def _frame_sentence(derived: xr.Dataset, index: int) -> str:
     samples = ratio.coords["sample"].values
     if len(samples) == 1:
         centre = float(ratio.sel(statistic="q50").item())
-        band = interval(*(float(ratio.sel(statistic=q).item()) for q in ("q05", "q95")))
+        band = interval(
+            float(ratio.sel(statistic="q05").item()), float(ratio.sel(statistic="q95").item())
+        )
         change = f"{100 * (centre - 1):+.0f} % of the protolith's mass"
         return f"{opening}: M/M0 of {samples[0]} = {centre:.3f} (90 % {band}), {change}."
     median = ratio.sel(statistic="q50")
-    lowest, highest = samples[int(median.argmin())], samples[int(median.argmax())]
+    lowest, highest = samples[np.argmin(median)], samples[np.argmax(median)]
     return (
         f"{opening}: M/M0 runs from {float(median.min()):.2f} (sample {lowest}) to "
         f"{float(median.max()):.2f} (sample {highest}), median {float(median.median()):.2f} over "
