@@ -122,6 +122,16 @@ def _protolith(logs: LogTable) -> dict[str, PriorSpecification]:
             "Fisher et al. (2017), Earth Surf. Process. Landforms 42, 2457-2468" if several else "",
             support="nonnegative",
         ),
+        "protolith_dilution": PriorSpecification(
+            Prior("Normal", mu=0, sigma=Prior("HalfNormal", sigma=0.2), dims="protolith")
+            if several
+            else 0.0,
+            ("protolith",),
+            "ln(concentration in one protolith analysis / their mean), common to all elements",
+            "fresh rocks differ by quartz, carbonate or water that dilutes all else alike"
+            if several
+            else "one analysis: nothing to compare",
+        ),
         "tolerance": PriorSpecification(
             0.03,
             (),
@@ -133,67 +143,115 @@ def _protolith(logs: LogTable) -> dict[str, PriorSpecification]:
 
 
 def _mobility(mobility: str) -> dict[str, PriorSpecification]:
-    scale = PriorSpecification(
-        0.7,
-        (),
-        "scale of mobility x of a mobile element (sd of ln mass ratio)",
-        "gains and losses of a factor of two are common, of ten are rare",
-        support="positive",
-    )
-    if mobility == "spike_and_slab":
-        return {
-            "immobile_probability": PriorSpecification(
-                0.4,
-                ("element",),
-                "prior probability of being immobile in all samples",
-                "flat over elements; replace by geochemical_immobility()",
-                support="probability",
-            ),
-            "mobility_scale": scale,
-        }
-    if mobility == "horseshoe":
-        return {
-            "global_scale": PriorSpecification(
-                Prior("HalfNormal", sigma=0.3),
-                (),
-                "mobility that all elements share",
-                "about half of the elements move",
-                support="positive",
-            ),
-            "local_scale": PriorSpecification(
-                Prior("HalfStudentT", nu=3, sigma=1, dims="element"),
-                ("element",),
-                "how much more one element moves than all",
-                "heavy tail lets single elements move; t with 3 degrees of freedom mixes where the "
-                "half-Cauchy diverges",
-                "Piironen & Vehtari (2017), Electron. J. Stat. 11, 5018",
-                support="positive",
-            ),
-            "slab_scale": PriorSpecification(
-                1.0,
-                (),
-                "largest credible mobility (sd of ln mass ratio)",
-                "a factor of e",
-                support="positive",
-            ),
-        }
-    if mobility == "student_t":
-        return {
-            "mobility_scale": PriorSpecification(
-                Prior("HalfNormal", sigma=0.5),
-                (),
-                scale.meaning,
-                "learned: half of the elements lie within it",
-                support="positive",
-            ),
-            "mobility_precision": PriorSpecification(
-                Prior("Gamma", alpha=1.0, beta=1.0, dims="element"),
-                ("element",),
-                "relative precision of each element's mobility (Gamma(nu/2, nu/2) makes it t_nu)",
-                "two degrees of freedom: heavy tails",
-                support="positive",
-            ),
-        }
+    return {
+        "spike_and_slab": _spike_and_slab,
+        "coherent_spike_and_slab": _coherent_spike_and_slab,
+        "horseshoe": _horseshoe,
+        "student_t": _student_t,
+        "group_bridge": _group_bridge,
+    }[mobility]()
+
+
+def _spike_and_slab() -> dict[str, PriorSpecification]:
+    return {
+        "immobile_probability": PriorSpecification(
+            0.4,
+            ("element",),
+            "prior probability of being immobile in all samples",
+            "flat over elements; replace by geochemical_immobility()",
+            support="probability",
+        ),
+        "mobility_shift_scale": PriorSpecification(
+            0.0,
+            ("element",),
+            "scale of the mean mobility, over the samples, of a mobile element (sd of ln ratio)",
+            "0: a mobile element moves in each sample on its own",
+            support="nonnegative",
+        ),
+        "mobility_scale": PriorSpecification(
+            0.7,
+            ("element",),
+            "scale of the mobility x of a mobile element (sd of ln mass ratio)",
+            "gains and losses of a factor of two are common, of ten are rare",
+            support="positive",
+        ),
+    }
+
+
+def _coherent_spike_and_slab() -> dict[str, PriorSpecification]:
+    return {
+        "immobile_probability": PriorSpecification(
+            Prior("Beta", alpha=2, beta=3),
+            ("element",),
+            "prior probability of being immobile in all samples, one for all elements",
+            "mean 0.4, learned from the elements",
+            support="probability",
+        ),
+        "mobility_shift_scale": PriorSpecification(
+            0.7,
+            ("element",),
+            "scale of the mean mobility, over the samples, of a mobile element (sd of ln ratio)",
+            "gains and losses of a factor of two are common, of ten are rare",
+            support="nonnegative",
+        ),
+        "mobility_scale": PriorSpecification(
+            Prior("LogNormal", mu=-1.0, sigma=0.7, dims="element"),
+            ("element",),
+            "scatter of the mobility of a mobile element about its mean (sd of ln mass ratio)",
+            "0.1 to 1.2: from a steady loss to a patchy one",
+            support="positive",
+        ),
+    }
+
+
+def _horseshoe() -> dict[str, PriorSpecification]:
+    return {
+        "global_scale": PriorSpecification(
+            Prior("HalfNormal", sigma=0.3),
+            (),
+            "mobility that all elements share",
+            "about half of the elements move",
+            support="positive",
+        ),
+        "local_scale": PriorSpecification(
+            Prior("HalfStudentT", nu=3, sigma=1, dims="element"),
+            ("element",),
+            "how much more one element moves than all",
+            "a heavy tail lets single elements move; t with 3 degrees of freedom mixes where the "
+            "half-Cauchy diverges",
+            "Piironen & Vehtari (2017), Electron. J. Stat. 11, 5018-5051",
+            support="positive",
+        ),
+        "slab_scale": PriorSpecification(
+            1.0,
+            (),
+            "largest credible mobility (sd of ln mass ratio)",
+            "a factor of e",
+            support="positive",
+        ),
+    }
+
+
+def _student_t() -> dict[str, PriorSpecification]:
+    return {
+        "mobility_scale": PriorSpecification(
+            Prior("HalfNormal", sigma=0.5),
+            (),
+            "scale of the mobility x of all elements (sd of ln mass ratio)",
+            "learned: half of the elements lie within it",
+            support="positive",
+        ),
+        "mobility_precision": PriorSpecification(
+            Prior("Gamma", alpha=1.0, beta=1.0, dims="element"),
+            ("element",),
+            "relative precision of each element's mobility (Gamma(nu/2, nu/2) makes it t_nu)",
+            "two degrees of freedom: heavy tails",
+            support="positive",
+        ),
+    }
+
+
+def _group_bridge() -> dict[str, PriorSpecification]:
     return {
         "sparsity_rate": PriorSpecification(
             Prior("Gamma", alpha=2.0, beta=0.4),

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from scipy.special import log_ndtr, ndtr, ndtri
+from scipy.special import log_ndtr, logsumexp, ndtr, ndtri
 
 from petro_models.mass_transfer import forward, frames
 from petro_models.mass_transfer.logs import Analyses, LogTable
+from petro_models.mass_transfer.mobility import LOG_WEIGHTS, NODES
 
 STATISTICS = ["mean", "sd", "q05", "q50", "q95"]
 GRAMS_PER_100_G = {"wt%": 1.0, "ppm": 1e-4, "ppb": 1e-7}
@@ -28,6 +29,8 @@ class ParameterDraws:
         Of the protolith, (draw, element).
     tolerance
         (draw).
+    shift_scale
+        Scale of a mobile element's mean mobility, (draw, element); zeros where the prior has none.
     mobile_scale
         Scale of mobility of a mobile element, (draw, element); None where the prior has no scale.
     immobile_probability
@@ -38,6 +41,7 @@ class ParameterDraws:
     offset: np.ndarray
     spread: np.ndarray
     tolerance: np.ndarray
+    shift_scale: np.ndarray
     mobile_scale: np.ndarray | None
     immobile_probability: np.ndarray | None
 
@@ -196,6 +200,7 @@ def _element_mobility(
     noise = cells.error[j] ** 2 + parameters.spread[:, j, None] ** 2
     tolerance = np.broadcast_to(parameters.tolerance[:, None] ** 2, noise.shape)
     scale = None if parameters.mobile_scale is None else parameters.mobile_scale[:, j, None] ** 2
+    centre = np.zeros((parameters.mass_change.shape[0], 1))
     chance: np.ndarray | None = None
     if scale is None:
         prior = np.full(noise.shape, np.inf)
@@ -203,13 +208,16 @@ def _element_mobility(
         prior = tolerance + scale
     else:
         immobile = _column_log_density(cells, j, expected, noise + tolerance)
-        mobile = _column_log_density(cells, j, expected, noise + tolerance + scale)
+        mobile, shift = _shifted_column(
+            cells, j, expected, noise + tolerance + scale, parameters.shift_scale[:, j], generator
+        )
         probability = parameters.immobile_probability[:, j]
         log_odds = np.log(probability) + immobile - np.log1p(-probability) - mobile
         chance = 1 / (1 + np.exp(-np.clip(log_odds, -500, 500)))
         is_immobile = generator.uniform(size=chance.shape) < chance
         prior = tolerance + np.where(is_immobile[:, None], 0.0, scale)
-    mobility = _draw_mobility(cells, j, expected, noise, prior, generator)
+        centre = np.where(is_immobile, 0.0, shift)[:, None]
+    mobility = centre + _draw_mobility(cells, j, expected + centre, noise, prior, generator)
     if chance is None:
         width = np.sqrt((noise + tolerance).mean(axis=1))
         root_mean_square = np.sqrt(np.nanmean(mobility**2, axis=1))
@@ -227,6 +235,39 @@ def _column_log_density(
     return (measured * np.where(value <= floor, log_ndtr(z), density)).sum(axis=1)
 
 
+def _shifted_column(
+    cells: Analyses,
+    j: int,
+    expected: np.ndarray,
+    variance: np.ndarray,
+    shift_scale: np.ndarray,
+    generator: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Integrate out a column's mean shift, and draw it: log density and shift, (draw).
+
+    Cells below detection are averaged over nodes, as in `mobility.spike_and_slab`; the shift is
+    drawn from the nodes' weights.
+    """
+    above = (cells.measured[j] == 1) & (cells.value[j] > cells.floor[j])
+    below = (cells.measured[j] == 1) & ~above
+    inverse = 1 / variance[:, above]
+    residual = (cells.value[j] - expected)[:, above]
+    inflation = 1 + shift_scale**2 * inverse.sum(axis=1)
+    score = (residual * inverse).sum(axis=1)
+    known = -0.5 * (residual**2 * inverse - np.log(inverse / (2 * np.pi))).sum(axis=1)
+    known += 0.5 * (shift_scale**2 / inflation * score**2 - np.log(inflation))
+    mean, sd = shift_scale**2 / inflation * score, shift_scale / np.sqrt(inflation)
+    if not below.any():
+        return known, mean + sd * generator.normal(size=mean.shape)
+    shift = mean[:, None] + sd[:, None] * NODES
+    z = (cells.value[j] - expected)[:, None, below] - shift[:, :, None]
+    weight = LOG_WEIGHTS + log_ndtr(z / np.sqrt(variance[:, None, below])).sum(axis=2)
+    total = logsumexp(weight, axis=1)
+    cumulative = np.cumsum(np.exp(weight - total[:, None]), axis=1)
+    chosen = (cumulative < generator.uniform(size=mean.shape)[:, None]).sum(axis=1)
+    return known + total, shift[np.arange(mean.size), chosen.clip(max=len(NODES) - 1)]
+
+
 def _draw_mobility(
     cells: Analyses,
     j: int,
@@ -235,7 +276,7 @@ def _draw_mobility(
     prior: np.ndarray,
     generator: np.random.Generator,
 ) -> np.ndarray:
-    """Draw x given the cell: conjugate normal; below detection the value itself is drawn first."""
+    """Draw x (about its centre) given the cell; below detection the value itself is drawn first."""
     value, floor, measured = cells.value[j], cells.floor[j], cells.measured[j]
     total = np.sqrt(np.where(np.isinf(prior), 1.0, noise + prior))
     below = value <= floor

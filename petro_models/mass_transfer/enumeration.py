@@ -3,7 +3,8 @@
 Given the set z of immobile elements, the log ratios and the mass changes are jointly Gaussian, so
 the probability of each of the 2^p sets and the mass changes under it have closed forms. With
 
-    r_ij = u_j - m_i + x_ij + e_ij,   u_j ~ N(0, c_j) shared by all samples (protolith error),
+    r_ij = u_j - m_i + x_ij + e_ij,   u_j ~ N(0, c_j) shared by all samples (protolith error and,
+                                      in a mobile element, its mean mobility),
     m ~ N(mean, V),   var(x_ij + e_ij) = d_ij (immobile) or d_ij + tau^2 (mobile),
 
 the information on m is a sum over elements of ``diag(1/d_j) - w_j w_j' / (1/c_j + sum w_j)``,
@@ -37,6 +38,8 @@ class GaussianColumns:
         Prior probability of being immobile, (element).
     prior_mean, prior_covariance
         Of the mass changes, (sample) and (sample, sample).
+    shift_variance
+        Variance of the mean of x over the samples in a mobile element, (element) or 0.
     """
 
     log_ratio: np.ndarray
@@ -46,12 +49,18 @@ class GaussianColumns:
     immobile_probability: np.ndarray
     prior_mean: np.ndarray
     prior_covariance: np.ndarray
+    shift_variance: float | np.ndarray = 0.0
 
     @property
     def is_separable(self) -> bool:
         """Whether samples are independent given the set: no shared error, no prior correlation."""
         off_diagonal = self.prior_covariance - np.diag(np.diag(self.prior_covariance))
-        return not self.shared_variance.any() and not off_diagonal.any()
+        return not self.shared_by_state.any() and not off_diagonal.any()
+
+    @property
+    def shared_by_state(self) -> np.ndarray:
+        """Variance that all samples of an element share if mobile (0) or immobile (1)."""
+        return np.stack([self.shared_variance + self.shift_variance, self.shared_variance])
 
 
 def enumeration_cost(n_elements: int, n_samples: int, separable: bool) -> float:
@@ -173,14 +182,21 @@ class Enumeration:
     ) -> np.ndarray:
         """Draw the protolith's error given each drawn set and mass change, (draw, element)."""
         columns = self.columns
-        immobile = self.members(sets)[:, :, None].astype(bool)
-        variance = np.where(immobile, columns.immobile_variance, columns.mobile_variance)
+        member = self.members(sets)
+        immobile = member.astype(bool)
+        variance = np.where(
+            immobile[:, :, None], columns.immobile_variance, columns.mobile_variance
+        )
+        shift = np.where(immobile, 0.0, np.broadcast_to(columns.shift_variance, member.shape))
         observed = np.isfinite(columns.log_ratio)
         weight = np.where(observed, 1 / variance, 0.0)
         residual = np.where(observed, columns.log_ratio, 0.0) + mass_change[:, None, :]
+        total = weight.sum(axis=2)
+        # The column's mean shift is integrated out of the weights (rank-one update).
+        shrink = 1 / (1 + shift * total)
         with np.errstate(divide="ignore"):
-            precision = 1 / columns.shared_variance + weight.sum(axis=2)
-        mean = (weight * residual).sum(axis=2) / precision
+            precision = 1 / columns.shared_variance + shrink * total
+        mean = shrink * (weight * residual).sum(axis=2) / precision
         return mean + generator.normal(size=mean.shape) / np.sqrt(precision)
 
     def conditional(self, sets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -266,7 +282,7 @@ def _separable_terms(columns: GaussianColumns) -> _Terms:
 
 def _dense_terms(columns: GaussianColumns) -> _Terms:
     weight, residual, constant = _states(columns)
-    shared = columns.shared_variance
+    shared = columns.shared_by_state
     total = weight.sum(axis=2)
     # c / (1 + c sum w): the rank-one correction, which vanishes with the shared error.
     factor = shared / (1 + shared * total)

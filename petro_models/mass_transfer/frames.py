@@ -116,12 +116,16 @@ def _component_log_density(columns: GaussianColumns, mass_change: np.ndarray) ->
     observed = np.isfinite(columns.log_ratio)
     residual = np.where(observed, columns.log_ratio, 0.0) + mass_change[:, None, :]
     parts = []
-    for variance in (columns.immobile_variance, columns.mobile_variance):
-        total = variance + columns.shared_variance[:, None]
-        cell = -0.5 * (residual**2 / total + np.log(2 * np.pi * total))
-        parts.append((cell * observed).sum(axis=2))
+    variances = (columns.mobile_variance, columns.immobile_variance)
+    for variance, shared in zip(variances, columns.shared_by_state, strict=True):
+        cell = -0.5 * (residual**2 / variance + np.log(2 * np.pi * variance))
+        weight = np.where(observed, 1 / variance, 0.0)
+        inflation = 1 + shared * weight.sum(axis=1)
+        score = (weight * residual).sum(axis=2)
+        rank_one = 0.5 * shared / inflation * score**2 - 0.5 * np.log(inflation)
+        parts.append((cell * observed).sum(axis=2) + rank_one)
     probability = columns.immobile_probability
-    return np.stack([parts[0] + np.log(probability), parts[1] + np.log1p(-probability)])
+    return np.stack([parts[1] + np.log(probability), parts[0] + np.log1p(-probability)])
 
 
 def _responsibility(columns: GaussianColumns, mass_change: np.ndarray) -> np.ndarray:
@@ -140,14 +144,18 @@ def _log_density(columns: GaussianColumns, mass_change: np.ndarray) -> np.ndarra
 
 def _update(columns: GaussianColumns, responsibility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     observed = np.isfinite(columns.log_ratio)
-    shared = columns.shared_variance[:, None]
-    immobile = np.where(observed, 1 / (columns.immobile_variance + shared), 0.0)
-    mobile = np.where(observed, 1 / (columns.mobile_variance + shared), 0.0)
-    weight = responsibility[:, :, None] * immobile + (1 - responsibility[:, :, None]) * mobile
-    prior = 1 / np.diag(columns.prior_covariance)
-    precision = prior + weight.sum(axis=1)
     ratio = np.where(observed, columns.log_ratio, 0.0)
-    return (prior * columns.prior_mean - (weight * ratio).sum(axis=1)) / precision, precision
+    prior = 1 / np.diag(columns.prior_covariance)
+    precision, score = prior, prior * columns.prior_mean
+    states = (
+        (1 - responsibility, columns.mobile_variance, columns.shared_by_state[0]),
+        (responsibility, columns.immobile_variance, columns.shared_by_state[1]),
+    )
+    for share, variance, shared in states:
+        weight = np.where(observed, 1 / (variance + shared[:, None]), 0.0)
+        precision = precision + share @ weight
+        score = score - share @ (weight * ratio)
+    return score / precision, precision
 
 
 def _is_same(one: Mode, other: Mode) -> bool:

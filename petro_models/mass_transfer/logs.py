@@ -66,6 +66,11 @@ class LogTable:
         return len(self.coords["sample"])
 
     @property
+    def n_protolith(self) -> tuple[int]:
+        """Shape of one value per protolith analysis."""
+        return (len(self.coords["protolith"]),)
+
+    @property
     def log_ratio(self) -> np.ndarray:
         """r = ln(C / C0), dims (element, sample); NaN where missing or below detection."""
         usable = (self.altered.measured == 1) & ~np.isfinite(self.altered.floor)

@@ -7,25 +7,43 @@ A value at its `floor` (ln of the detection limit) counts as "somewhere below"; 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
-from pymc.distributions.dist_math import normal_lcdf
 from pytensor.tensor import TensorVariable
 
 from petro_models.mass_transfer import group_bridge
 
 LOG_TWO_PI = float(np.log(2 * np.pi))
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
+NODES, LOG_WEIGHTS = _NODES, np.log(_WEIGHTS / _WEIGHTS.sum())
+"""Gauss-Hermite rule for an average over a standard normal."""
 
 
-def _cell_log_density(
-    value: TensorVariable, expected: TensorVariable, sd: TensorVariable, floor: TensorVariable
-) -> TensorVariable:
-    """Give the normal log density of each cell, or its log probability of lying below the floor."""
-    density = -0.5 * (((value - expected) / sd) ** 2 + LOG_TWO_PI) - pt.log(sd)
-    return pt.switch(pt.le(value, floor), normal_lcdf(expected, sd, value), density)
+@dataclass(frozen=True)
+class HiddenCells:
+    """Where cells have a detection limit: few, so they are gathered rather than masked."""
+
+    element: np.ndarray
+    sample: np.ndarray
+
+    @classmethod
+    def of(cls, floor: np.ndarray) -> "HiddenCells":
+        """Find the cells with a finite floor."""
+        element, sample = np.nonzero(np.isfinite(floor))
+        return cls(element, sample)
+
+    def split(
+        self, value: TensorVariable, floor: TensorVariable, measured: TensorVariable
+    ) -> tuple[TensorVariable, TensorVariable]:
+        """Give 1 for each measured cell above its limit, and which of the gathered lie below."""
+        below = pt.le(value[self.element, self.sample], floor[self.element, self.sample])
+        counted = measured[self.element, self.sample]
+        above = measured[self.element, self.sample].set(pt.switch(below, 0.0, counted))
+        return above, pt.switch(below, counted, 0.0)
 
 
 def _column_log_density(
@@ -34,8 +52,23 @@ def _column_log_density(
     sd: TensorVariable,
     floor: TensorVariable,
     measured: TensorVariable,
+    hidden: HiddenCells,
 ) -> TensorVariable:
-    return (measured * _cell_log_density(value, expected, sd, floor)).sum(axis=-1)
+    """Give the normal log density of each column; below its limit, a cell's log probability."""
+    z = (value - expected) / sd
+    above, below = hidden.split(value, floor, measured)
+    density = (above * (-0.5 * (z**2 + LOG_TWO_PI) - pt.log(sd))).sum(axis=-1)
+    if not hidden.element.size:
+        return density
+    inside = z[hidden.element, hidden.sample]
+    return density[hidden.element].inc(below * _log_probability_below(below * inside))
+
+
+def _log_probability_below(z: TensorVariable) -> TensorVariable:
+    """Give ln Phi(z) with finite gradients for any z: each branch sees only what it can take."""
+    low, high = pt.minimum(z, -1.0), pt.maximum(z, -1.0)
+    tail = pt.log(pt.erfcx(-low / np.sqrt(2.0)) / 2.0) - low**2 / 2.0
+    return pt.switch(pt.lt(z, -1.0), tail, pt.log1p(-pt.erfc(high / np.sqrt(2.0)) / 2.0))
 
 
 def _spike_and_slab_logp(
@@ -43,29 +76,69 @@ def _spike_and_slab_logp(
     expected: TensorVariable,
     spike_sd: TensorVariable,
     slab_sd: TensorVariable,
+    shift_sd: TensorVariable,
     immobile_probability: TensorVariable,
     floor: TensorVariable,
     measured: TensorVariable,
+    hidden: HiddenCells,
 ) -> TensorVariable:
-    spike = _column_log_density(value, expected, spike_sd, floor, measured)
-    slab = _column_log_density(value, expected, slab_sd, floor, measured)
+    spike = _column_log_density(value, expected, spike_sd, floor, measured, hidden)
+    slab = _shifted_column_log_density(value, expected, slab_sd, shift_sd, floor, measured, hidden)
     return pt.logaddexp(
         pt.log(immobile_probability) + spike, pt.log1p(-immobile_probability) + slab
     )
+
+
+def _shifted_column_log_density(
+    value: TensorVariable,
+    expected: TensorVariable,
+    sd: TensorVariable,
+    shift_sd: TensorVariable,
+    floor: TensorVariable,
+    measured: TensorVariable,
+    hidden: HiddenCells,
+) -> TensorVariable:
+    """Integrate out a shift a ~ N(0, shift_sd^2) that all cells of a column share.
+
+    In closed form over the cells above detection (a rank-one update); the cells below it are then
+    averaged over what those say of a, by Gauss-Hermite quadrature.
+    """
+    z = (value - expected) / sd
+    above, below = hidden.split(value, floor, measured)
+    density = (above * (-0.5 * (z**2 + LOG_TWO_PI) - pt.log(sd))).sum(axis=-1)
+    inflation = 1.0 + shift_sd**2 * (above / sd**2).sum(axis=-1)
+    variance = shift_sd**2 / inflation
+    score = (above * z / sd).sum(axis=-1)
+    known = density - 0.5 * pt.log(inflation) + 0.5 * variance * score**2
+    if not hidden.element.size:
+        return known
+    # One row a column that has limits, one column a node of the rule.
+    columns, row = np.unique(hidden.element, return_inverse=True)
+    spread = (shift_sd / pt.sqrt(inflation))[columns]
+    shift = (variance * score)[columns][:, None] + spread[:, None] * NODES
+    inside = z[hidden.element, hidden.sample]
+    scale = sd[hidden.element, hidden.sample]
+    moved = below[:, None] * (inside[:, None] - shift[row] / scale[:, None])
+    log_chance = below[:, None] * _log_probability_below(moved)
+    by_column = pt.zeros((columns.size, NODES.size))[row].inc(log_chance)
+    return known[columns].inc(pt.logsumexp(LOG_WEIGHTS + by_column, axis=-1))
 
 
 def _spike_and_slab_draw(
     expected: TensorVariable,
     spike_sd: TensorVariable,
     slab_sd: TensorVariable,
+    shift_sd: TensorVariable,
     immobile_probability: TensorVariable,
     floor: TensorVariable,
     measured: TensorVariable,
     size: TensorVariable,
 ) -> TensorVariable:
-    immobile = pm.Bernoulli.dist(immobile_probability, size=size)
-    sd = pt.switch(pt.eq(immobile[..., None], 1), spike_sd, slab_sd)
-    return pt.maximum(pm.Normal.dist(expected, sd), floor)
+    immobile = pt.eq(pm.Bernoulli.dist(immobile_probability, size=size), 1)
+    shift = pm.Normal.dist(pt.zeros_like(expected[..., 0]), shift_sd)
+    mean = expected + pt.switch(immobile, 0.0, shift)[..., None]
+    sd = pt.switch(immobile[..., None], spike_sd, slab_sd)
+    return pt.maximum(pm.Normal.dist(mean, sd), floor)
 
 
 def spike_and_slab(
@@ -73,6 +146,7 @@ def spike_and_slab(
     expected: TensorVariable,
     spike_sd: TensorVariable,
     slab_sd: TensorVariable,
+    shift_sd: TensorVariable,
     immobile_probability: TensorVariable,
     floor: np.ndarray,
     measured: np.ndarray,
@@ -90,6 +164,9 @@ def spike_and_slab(
         ln C expected of an immobile element, dims (element, sample).
     spike_sd, slab_sd
         Standard deviations of ln C of an immobile and of a mobile element, (element, sample).
+    shift_sd
+        Standard deviation of the mean mobility (over the samples) of a mobile element, (element);
+        integrated out.
     immobile_probability
         Prior probability of being immobile in all samples, (element).
     floor
@@ -102,12 +179,13 @@ def spike_and_slab(
         expected,
         spike_sd,
         slab_sd,
+        shift_sd,
         immobile_probability,
         floor,
         measured,
         dist=_spike_and_slab_draw,
-        logp=_spike_and_slab_logp,
-        signature="(n),(n),(n),(),(n),(n)->(n)",
+        logp=partial(_spike_and_slab_logp, hidden=HiddenCells.of(floor)),
+        signature="(n),(n),(n),(),(),(n),(n)->(n)",
         class_name="SpikeAndSlab",
         **kwargs,
     )
@@ -143,7 +221,7 @@ def scale_mixture(
         floor,
         measured,
         dist=_scale_mixture_draw,
-        logp=_column_log_density,
+        logp=partial(_column_log_density, hidden=HiddenCells.of(floor)),
         signature="(n),(n),(n),(n)->(n)",
         class_name="ScaleMixture",
         **kwargs,

@@ -47,9 +47,10 @@ def mass_transfer_model(
         variance = forward.cell_variance(logs.altered.error, spread[:, None], tolerance)
 
         if logs.protolith_is_uncertain(priors):
+            dilution = pt.broadcast_to(priors.create("protolith_dilution"), logs.n_protolith)
             mobility.scale_mixture(
                 "protolith_log_concentration",
-                pt.broadcast_to(protolith[:, None], logs.protolith.value.shape),
+                forward.altered_log_concentration(protolith[:, None], -dilution),
                 pt.sqrt(forward.cell_variance(logs.protolith.error, spread[:, None], 0.0)),
                 logs.protolith.floor,
                 logs.protolith.measured,
@@ -79,12 +80,13 @@ def _spike_and_slab(
     exponent: float,
 ) -> None:
     probability = pt.broadcast_to(priors.create("immobile_probability"), logs.reference.shape)
-    mobile_scale = priors.create("mobility_scale")
+    mobile_scale = pt.broadcast_to(priors.create("mobility_scale"), logs.reference.shape)
     mobility.spike_and_slab(
         "altered_log_concentration",
         expected,
         pt.sqrt(variance),
-        pt.sqrt(variance + mobile_scale**2),
+        pt.sqrt(variance + mobile_scale[:, None] ** 2),
+        pt.broadcast_to(priors.create("mobility_shift_scale"), logs.reference.shape),
         probability,
         logs.altered.floor,
         logs.altered.measured,
@@ -150,6 +152,7 @@ def _group_bridge(
 
 LIKELIHOODS: dict[str, Callable[..., None]] = {
     "spike_and_slab": _spike_and_slab,
+    "coherent_spike_and_slab": _spike_and_slab,
     "horseshoe": _horseshoe,
     "student_t": _student_t,
     "group_bridge": _group_bridge,

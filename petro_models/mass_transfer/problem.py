@@ -44,8 +44,10 @@ class MassTransfer(InverseProblem):
     table
         As `read_mass_table` gives it: dims (sample, protolith, element).
     mobility
-        Prior on mobility: ``spike_and_slab`` (default), ``horseshoe``, ``student_t``, or
-        ``group_bridge(q)`` with 0 < q <= 2 (``group_bridge`` is q = 0.5).
+        Prior on mobility: ``spike_and_slab`` (default); ``coherent_spike_and_slab``, where each
+        mobile element has its own mean and scatter over the samples (suites of many samples);
+        ``horseshoe``; ``student_t``; or ``group_bridge(q)`` with 0 < q <= 2 (``group_bridge`` is
+        q = 0.5).
     mass_change
         ``independent`` samples (default), ``pooled`` towards their mean, or a smooth ``trend``
         along the table's distance (one curve for each profile).
@@ -123,7 +125,7 @@ class MassTransfer(InverseProblem):
     def _choose_method(self) -> tuple[str, str]:
         if self.mobility == "group_bridge":
             return "smc", "the group bridge has a maximum at every element's own frame"
-        if self.mobility != "spike_and_slab":
+        if not self._has_indicator:
             return "nuts", f"the {self.mobility} prior is continuous and averages frames"
         obstacle = self._obstacle_to_enumeration()
         if obstacle is None:
@@ -159,13 +161,14 @@ class MassTransfer(InverseProblem):
         )
 
     def _starting_points(self) -> list[Point]:
-        if self.structure == "trend" and self.mobility != "spike_and_slab":
+        if not self._has_indicator and self.mobility != "group_bridge":
             return []
         return [{"mass_change": mode.mass_change} for mode in self._modes()]
 
     def _quantities(self) -> list[str]:
-        per_element = {"protolith_offset", "protolith_spread", "local_scale", "mobility_precision"}
-        return [name for name in super()._quantities() if name not in per_element]
+        beside = {"protolith_offset", "protolith_spread", "protolith_dilution", "local_scale"}
+        beside |= {"mobility_precision"}
+        return [name for name in super()._quantities() if name not in beside]
 
     def _derive(self, draws: Draws, seed: int) -> xr.Dataset:
         posterior = draws.posterior
@@ -189,6 +192,10 @@ class MassTransfer(InverseProblem):
         from petro_models.mass_transfer.cards import cards
 
         return cards(self, fit)
+
+    @property
+    def _has_indicator(self) -> bool:
+        return self.mobility in ("spike_and_slab", "coherent_spike_and_slab")
 
     # -- numbers behind the engines --------------------------------------------------------------
 
@@ -219,13 +226,20 @@ class MassTransfer(InverseProblem):
 
     def _obstacle_to_enumeration(self) -> str | None:
         """Say what keeps the posterior from having a closed form; None if nothing does."""
-        if self.mobility != "spike_and_slab":
+        if not self._has_indicator:
             return f"the {self.mobility} prior has no indicators to sum over"
         if self.structure != "independent":
             return f"mass change is {self.structure}"
         if self.logs.altered.any_below_detection or self.logs.protolith.any_below_detection:
             return "values below detection"
-        for name in ("tolerance", "mobility_scale", "immobile_probability", "protolith_spread"):
+        for name in (
+            "tolerance",
+            "mobility_scale",
+            "immobile_probability",
+            "mobility_shift_scale",
+            "protolith_spread",
+            "protolith_dilution",
+        ):
             if not self.priors.is_known(name):
                 return f"{name} is unknown"
         for name in ("mass_change", "protolith_offset"):
@@ -249,20 +263,25 @@ class MassTransfer(InverseProblem):
         offset, shared = self._offset_given_protolith()
         tolerance = self._centre("tolerance", posterior, 0.03)
         spread = np.broadcast_to(self._centre("protolith_spread", posterior, 0.1), shape[:1])
-        scale = self._centre("mobility_scale", posterior, 0.7)
+        scale = np.broadcast_to(self._centre("mobility_scale", posterior, 0.7), shape[:1])
         if self.mobility == "student_t":
-            scale = np.asarray(0.7)
+            scale = np.full(shape[0], 0.7)
         probability = self._centre("immobile_probability", posterior, 0.4)
         immobile = cell_variance(self.logs.altered.error, spread[:, None], tolerance)
         mean, covariance = self._mass_change_prior()
         return GaussianColumns(
             log_ratio=self.logs.log_ratio - offset[:, None],
             immobile_variance=np.broadcast_to(immobile, shape),
-            mobile_variance=np.broadcast_to(immobile + scale**2, shape),
+            mobile_variance=np.broadcast_to(immobile + scale[:, None] ** 2, shape),
             shared_variance=shared,
             immobile_probability=np.broadcast_to(probability, shape[:1]),
             prior_mean=mean,
             prior_covariance=covariance,
+            shift_variance=np.broadcast_to(
+                self._centre("mobility_shift_scale", posterior, 0.7) ** 2, shape[:1]
+            )
+            if self._has_indicator
+            else 0.0,
         )
 
     def _centre(self, name: str, posterior: xr.Dataset | None, otherwise: float) -> np.ndarray:
@@ -299,7 +318,11 @@ class MassTransfer(InverseProblem):
             cells = self.logs.protolith
             weight = cells.measured / cell_variance(cells.error, spread[:, None], 0.0)
             precision += weight.sum(axis=1)
-            score += (weight * (cells.value - self.logs.reference[:, None])).sum(axis=1)
+            dilution = np.broadcast_to(
+                self._centre("protolith_dilution", None, 0.0), self.logs.n_protolith
+            )
+            centred = cells.value - self.logs.reference[:, None] - dilution
+            score += (weight * centred).sum(axis=1)
         return score / precision, 1 / precision
 
     def _parameter_draws(self, posterior: xr.Dataset) -> ParameterDraws:
@@ -320,10 +343,8 @@ class MassTransfer(InverseProblem):
             return np.broadcast_to(values, shape)
 
         scale = probability = None
-        if self.mobility == "spike_and_slab":
-            scale = np.broadcast_to(
-                draws_of("mobility_scale", False)[:, None], (n_draws, n_elements)
-            )
+        if self._has_indicator:
+            scale = draws_of("mobility_scale", True)
             probability = draws_of("immobile_probability", True)
         elif self.mobility == "horseshoe":
             scale = regularised_scale(
@@ -340,6 +361,9 @@ class MassTransfer(InverseProblem):
             offset=draws_of("protolith_offset", True),
             spread=draws_of("protolith_spread", True),
             tolerance=draws_of("tolerance", False),
+            shift_scale=draws_of("mobility_shift_scale", True)
+            if self._has_indicator
+            else np.zeros((n_draws, n_elements)),
             mobile_scale=scale,
             immobile_probability=probability,
         )

@@ -44,7 +44,8 @@ def _frame_sentence(derived: xr.Dataset, index: int) -> str:
         change = f"{100 * (centre - 1):+.0f} % of the protolith's mass"
         return f"{opening}: M/M0 of {samples[0]} = {centre:.3f} (90 % {band}), {change}."
     median = ratio.sel(statistic="q50")
-    lowest, highest = samples[np.argmin(median)], samples[np.argmax(median)]
+    order = np.argsort(median.to_numpy())
+    lowest, highest = samples[order[0]], samples[order[-1]]
     return (
         f"{opening}: M/M0 runs from {float(median.min()):.2f} (sample {lowest}) to "
         f"{float(median.max()):.2f} (sample {highest}), median {float(median.median()):.2f} over "
