@@ -1,14 +1,32 @@
 """petro_models: probabilistic models that read the history of a rock out of its chemistry."""
 
-import logging as _logging
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
 
-from pymc_extras.prior import Prior
+# Bound here, or the name of the room would hide the function.
+from petro_models.report import report as report
 
-from petro_models.io.fits import load, save
-from petro_models.mass_transfer.problem import MassTransfer
-from petro_models.problem import check, problem_of
+if TYPE_CHECKING:
+    from petro_models.public import *  # noqa: F403
 
-_logger = _logging.getLogger("petro_models")
+__version__ = "0.1.0"
+
+_logger = logging.getLogger("petro_models")
 if not _logger.handlers:
-    _logger.addHandler(_logging.StreamHandler())
-    _logger.setLevel(_logging.INFO)
+    _logger.addHandler(logging.StreamHandler())
+    _logger.setLevel(logging.INFO)
+
+
+def __getattr__(name: str) -> Any:
+    # PyMC and JAX take seconds to import: not before a public name is asked for.
+    if name.startswith("_"):
+        raise AttributeError(f"module 'petro_models' has no attribute '{name}'")
+    public = importlib.import_module("petro_models.public")
+    if name not in public.__all__:
+        raise AttributeError(f"module 'petro_models' has no attribute '{name}'")
+    return getattr(public, name)
+
+
+def __dir__() -> list[str]:
+    return [*importlib.import_module("petro_models.public").__all__, "__version__"]

@@ -353,6 +353,8 @@ def problem_of(fit: xr.DataTree) -> InverseProblem:
     FitError
         If the fit names a problem that does not exist, or this version declares another model.
     """
+    import petro_models.public  # noqa: F401 - registers every kind of problem
+
     kind = fit.attrs.get("problem")
     if kind not in InverseProblem.registry:
         raise FitError(

@@ -236,13 +236,15 @@ def power_scaling(
 ) -> pd.DataFrame:
     """Give the sensitivity of named quantities to prior and likelihood (Kallioinen et al. 2024).
 
-    Kallioinen, Paananen, Buerkner & Vehtari (2024), Stat. Comput. 34, 57; computed by ArviZ.
+    Kallioinen, Paananen, Buerkner & Vehtari (2024), Stat. Comput. 34, 57; computed by ArviZ. Only
+    the priors of the named quantities are scaled: the middle layers of a hierarchy are no priors.
     """
+    names = list(names)
     tree = xr.DataTree.from_dict(
         {"posterior": posterior, "log_prior": log_prior, "log_likelihood": log_likelihood}
     )
     with quiet_libraries():
-        return az.psense_summary(tree, var_names=list(names), round_to=6)
+        return az.psense_summary(tree, var_names=names, prior_var_names=names, round_to=6)
 
 
 def _extreme(values: xr.Dataset, largest: bool) -> tuple[str, float]:

@@ -51,12 +51,12 @@ def _labelled_as(posterior: xr.Dataset, values: Any) -> xr.Dataset:
 
 
 def _in_jax(function: Callable[..., Any]) -> Any:
-    """Run with JAX, or with PyTensor's own backend where JAX lacks a distribution."""
+    """Run with JAX, or with PyTensor's plain functions where JAX lacks a distribution."""
     try:
         return function(compile_kwargs={"mode": "JAX"})
     except NotImplementedError as error:
-        logger.info("JAX lacks a part of this model (%s): compiled without it", error)
-        return function()
+        logger.info("drawn without JAX, which lacks a part of this model: %s", error)
+        return function(compile_kwargs={"mode": "FAST_COMPILE"})
 
 
 def thin(posterior: xr.Dataset, at_most: int) -> xr.Dataset:

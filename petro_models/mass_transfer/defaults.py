@@ -253,11 +253,11 @@ def _student_t() -> dict[str, PriorSpecification]:
 
 def _group_bridge() -> dict[str, PriorSpecification]:
     return {
-        "sparsity_rate": PriorSpecification(
-            Prior("Gamma", alpha=2.0, beta=0.4),
+        "mobility_scale": PriorSpecification(
+            Prior("LogNormal", mu=round(float(np.log(0.4)), 4), sigma=0.5),
             (),
-            "weight of the sparse penalty",
-            "mean 5: typical mobilities of some tenths",
+            "typical mobility of an element (root mean square of x over samples)",
+            "0.2 to 0.9: gains and losses of a factor of two are common",
             support="positive",
         )
     }

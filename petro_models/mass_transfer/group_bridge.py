@@ -1,12 +1,12 @@
 """The group-bridge density of one element's mobilities: normalised, and drawn from exactly.
 
-With u the root mean square of the n measured mobilities of an element, q the exponent, kappa the
-rate and s the smoothing,
+With u the root mean square of the n measured mobilities of an element, q the exponent and s the
+smoothing,
 
-    p(x) = exp(-kappa (u^2 + s^2)^(q/2)) / Z,
+    p(x) = exp(-kappa (u^2 + s^2)^(q/2)) / Z,       kappa = n / (q scale^q),
     Z = (surface of the unit n-sphere) n^(n/2) * integral of u^(n-1) exp(-kappa (u^2 + s^2)^(q/2)).
 
-The integral is one-dimensional and smooth in ln u, where the trapezoidal rule converges fast.
+so that u is near `scale` whatever n and q. The integral is one-dimensional and smooth in ln u, where the trapezoidal rule converges fast.
 """
 
 from typing import Any
@@ -23,12 +23,13 @@ def log_density(
     value: TensorVariable,
     expected: TensorVariable,
     smoothing: TensorVariable,
-    rate: TensorVariable,
+    scale: TensorVariable,
     measured: TensorVariable,
     exponent: float,
 ) -> TensorVariable:
     """Give the log density of each column (last axis: samples)."""
     count = measured.sum(axis=-1)
+    rate = count / (exponent * scale**exponent)
     mean_square = (measured * (value - expected) ** 2).sum(axis=-1) / count
     energy = rate * (mean_square + smoothing**2) ** (exponent / 2)
     radial = _radial_log_weight(pt, count, smoothing, rate, exponent)
@@ -43,7 +44,7 @@ def log_density(
 def draw(
     expected: np.ndarray,
     smoothing: np.ndarray,
-    rate: np.ndarray,
+    scale: np.ndarray,
     measured: np.ndarray,
     rng: np.random.Generator,
     size: Any,
@@ -52,8 +53,9 @@ def draw(
     """Draw columns: the radius by inverting its distribution on the grid, the direction uniform."""
     shape = tuple(size) + expected.shape[-1:] if size is not None else expected.shape
     expected, measured = (np.broadcast_to(array, shape) for array in (expected, measured))
-    smoothing, rate = (np.broadcast_to(array, shape[:-1]) for array in (smoothing, rate))
+    smoothing, scale = (np.broadcast_to(array, shape[:-1]) for array in (smoothing, scale))
     count = measured.sum(axis=-1)
+    rate = count / (exponent * scale**exponent)
     radial = _radial_log_weight(np, count, smoothing, rate, exponent)
     cumulative = np.cumsum(np.exp(radial - radial.max(axis=-1, keepdims=True)), axis=-1)
     cumulative /= cumulative[..., -1:]

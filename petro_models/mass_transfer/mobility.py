@@ -232,14 +232,14 @@ def bridge(
     name: str,
     expected: TensorVariable,
     smoothing: TensorVariable,
-    sparsity_rate: TensorVariable,
+    scale: TensorVariable,
     measured: np.ndarray,
     exponent: float,
     **kwargs: object,
 ) -> TensorVariable:
     """Declare columns under the group bridge: the sparse isocon penalty read as a prior.
 
-    ``p(x_j) ~ exp(-rate (mean_i x_ij^2 + smoothing_j^2)^(q / 2))``, means over the measured cells.
+    ``p(x_j) ~ exp(-kappa (mean_i x_ij^2 + smoothing_j^2)^(q / 2))``, means over measured cells.
     Our reconstruction of the penalty of Kuwatani et al. (2020), Chem. Geol. 532, 119345; not
     compared with that paper's text.
 
@@ -248,8 +248,8 @@ def bridge(
     smoothing
         Root mean square of the errors and the tolerance of each column, (element): rounds the cusp
         of the penalty at zero, below which no mobility can be told from noise.
-    sparsity_rate
-        The penalty's weight, scalar.
+    scale
+        Typical root mean square of the mobilities of an element, scalar.
     exponent
         q, 0 < q <= 1 for a sparse frame.
     """
@@ -258,7 +258,7 @@ def bridge(
         name,
         expected,
         smoothing,
-        sparsity_rate,
+        scale,
         measured,
         logp=logp,
         random=partial(group_bridge.draw, exponent=exponent),

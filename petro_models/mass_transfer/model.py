@@ -142,7 +142,7 @@ def _group_bridge(
         "altered_log_concentration",
         expected,
         pt.sqrt(variance.mean(axis=-1)),
-        pt.as_tensor(priors.create("sparsity_rate")),
+        pt.as_tensor(priors.create("mobility_scale")),
         logs.altered.measured,
         exponent,
         observed=logs.altered.value,

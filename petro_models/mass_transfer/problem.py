@@ -12,7 +12,7 @@ from pymc_extras.prior import Prior
 
 from petro_models.errors import DataError, FitError, nearest
 from petro_models.inference import checks
-from petro_models.inference.draws import Draws, posterior_dataset
+from petro_models.inference.draws import Draws, free_variable_dims, posterior_dataset
 from petro_models.inference.nuts import Point
 from petro_models.mass_transfer import defaults, frames, summary
 from petro_models.mass_transfer.data import validate_mass_table
@@ -166,9 +166,8 @@ class MassTransfer(InverseProblem):
         return [{"mass_change": mode.mass_change} for mode in self._modes()]
 
     def _quantities(self) -> list[str]:
-        beside = {"protolith_offset", "protolith_spread", "protolith_dilution", "local_scale"}
-        beside |= {"mobility_precision"}
-        return [name for name in super()._quantities() if name not in beside]
+        dims = free_variable_dims(self.model)
+        return [name for name in dims if not {"element", "protolith"} & set(dims[name])]
 
     def _derive(self, draws: Draws, seed: int) -> xr.Dataset:
         posterior = draws.posterior
@@ -264,7 +263,7 @@ class MassTransfer(InverseProblem):
         tolerance = self._centre("tolerance", posterior, 0.03)
         spread = np.broadcast_to(self._centre("protolith_spread", posterior, 0.1), shape[:1])
         scale = np.broadcast_to(self._centre("mobility_scale", posterior, 0.7), shape[:1])
-        if self.mobility == "student_t":
+        if not self._has_indicator:
             scale = np.full(shape[0], 0.7)
         probability = self._centre("immobile_probability", posterior, 0.4)
         immobile = cell_variance(self.logs.altered.error, spread[:, None], tolerance)
