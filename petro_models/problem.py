@@ -148,7 +148,7 @@ class InverseProblem(ABC):
         return digest.hexdigest()[:16]
 
     def prior_predictive(self, draws: int = 500, seed: int = 0) -> xr.DataTree:
-        """Draw parameters and data from the priors, to see whether they know what rocks look like."""
+        """Draw parameters and data from the priors: to see whether they know rocks."""
         return predictive.prior_predictive(self.model, draws, seed)
 
     def fit(

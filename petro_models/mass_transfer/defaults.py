@@ -8,11 +8,9 @@ from petro_models.mass_transfer.logs import LogTable
 from petro_models.priors import PriorSpecification
 
 GEOCHEMICAL_IMMOBILITY: dict[str, float] = {
-    **dict.fromkeys(
-        "Al Ti Zr Hf Nb Ta Th Sc V Cr Y Dy Ho Er Tm Yb Lu Ga".split(),
-        0.7,
-    ),
-    **dict.fromkeys("Si P Fe Tb Gd Ni Co".split(), 0.4),
+    **dict.fromkeys(["Al", "Ti", "Zr", "Hf", "Nb", "Ta", "Th", "Sc", "V", "Cr", "Y", "Ga"], 0.7),
+    **dict.fromkeys(["Dy", "Ho", "Er", "Tm", "Yb", "Lu"], 0.7),
+    **dict.fromkeys(["Si", "P", "Fe", "Tb", "Gd", "Ni", "Co"], 0.4),
 }
 """Prior probability of immobility by cation; 0.2 for an element that is not listed.
 

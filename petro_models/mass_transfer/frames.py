@@ -54,7 +54,7 @@ def find_modes(columns: GaussianColumns, extra_starts: np.ndarray | None = None)
     mass_change = starts
     for _ in range(ITERATIONS):
         responsibility = _responsibility(columns, mass_change)
-        updated, precision = _update(columns, responsibility)
+        updated = _update(columns, responsibility)[0]
         moved = np.abs(updated - mass_change).max()
         mass_change = updated
         if moved < 1e-9:

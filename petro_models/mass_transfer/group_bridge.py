@@ -6,7 +6,8 @@ smoothing,
     p(x) = exp(-kappa (u^2 + s^2)^(q/2)) / Z,       kappa = n / (q scale^q),
     Z = (surface of the unit n-sphere) n^(n/2) * integral of u^(n-1) exp(-kappa (u^2 + s^2)^(q/2)).
 
-so that u is near `scale` whatever n and q. The integral is one-dimensional and smooth in ln u, where the trapezoidal rule converges fast.
+so that u is near `scale` whatever n and q. The integral is one-dimensional and smooth in ln u,
+where the trapezoidal rule converges fast.
 """
 
 from typing import Any

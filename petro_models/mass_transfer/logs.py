@@ -72,7 +72,7 @@ class LogTable:
 
     @property
     def log_ratio(self) -> np.ndarray:
-        """r = ln(C / C0), dims (element, sample); NaN where missing or below detection."""
+        """R = ln(C / C0), dims (element, sample); NaN where missing or below detection."""
         usable = (self.altered.measured == 1) & ~np.isfinite(self.altered.floor)
         return np.where(usable, self.altered.value - self.reference[:, None], np.nan)
 
