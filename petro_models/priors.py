@@ -345,16 +345,18 @@ def _from_plain(name: str, plain: object) -> object:
             for key, part in plain.items()
             if key not in ("distribution", "dims", "centered", "transform")
         }
-        dims = plain.get("dims")
         options: dict[str, Any] = {"centered": plain.get("centered", True)}
-        if dims is not None:
-            options["dims"] = (dims,) if isinstance(dims, str) else tuple(dims)
         if "transform" in plain:
             options["transform"] = plain["transform"]
         try:
+            if (dims := plain.get("dims")) is not None:
+                options["dims"] = (dims,) if isinstance(dims, str) else tuple(dims)
             return Prior(str(plain["distribution"]), **parameters, **options)
         except Exception as error:
             raise PriorError(f"priors.{name}: not a distribution: {error}") from error
     if isinstance(plain, list):
-        return np.asarray(plain, dtype=float)
+        try:
+            return np.asarray(plain, dtype=float)
+        except ValueError as error:
+            raise PriorError(f"priors.{name}: a list must hold numbers; got {plain!r}") from error
     return plain

@@ -16,7 +16,7 @@ import pandas as pd
 import pymc as pm
 import xarray as xr
 
-from petro_models.errors import FitError, nearest
+from petro_models.errors import FitError, PriorError, nearest
 from petro_models.inference import checks, predictive, progress
 from petro_models.inference.draws import Draws
 from petro_models.inference.nuts import Backend, Point, sample_nuts
@@ -363,7 +363,13 @@ def problem_of(fit: xr.DataTree) -> InverseProblem:
         )
     data = fit["constant_data"].to_dataset()
     problem = InverseProblem.registry[kind].from_options(data, json.loads(fit.attrs["options"]))
-    problem.priors.from_toml(fit.attrs["priors"])
+    try:
+        problem.priors.from_toml(fit.attrs["priors"])
+    except PriorError as error:
+        raise FitError(
+            f"the stored priors do not fit this version of petro_models ({error}); versions in the "
+            f"file: {fit.attrs.get('versions')}. Fit again"
+        ) from error
     if problem.model_id != fit.attrs["model_id"]:
         raise FitError(
             f"the stored fit has model id {fit.attrs['model_id']} but its data and priors give "

@@ -244,7 +244,11 @@ def power_scaling(
         {"posterior": posterior, "log_prior": log_prior, "log_likelihood": log_likelihood}
     )
     with quiet_libraries():
-        return az.psense_summary(tree, var_names=names, prior_var_names=names, round_to=6)
+        try:
+            return az.psense_summary(tree, var_names=names, prior_var_names=names, round_to=6)
+        except ValueError:
+            # Weights that are all alike (stuck chains, too few draws) leave nothing to estimate.
+            return pd.DataFrame({"prior": np.nan, "likelihood": np.nan}, index=names)
 
 
 def _extreme(values: xr.Dataset, largest: bool) -> tuple[str, float]:

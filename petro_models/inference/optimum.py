@@ -36,18 +36,19 @@ def find_optimum(model: pm.Model, starts: Sequence[Point]) -> Draws:
     """
     refuse_discrete(model)
     compiled = compile_model(model, jacobian=False)
+    initial = {name: np.asarray(value, float) for name, value in compiled.initial.items()}
+    restore = ravel_pytree(initial)[1]
+
+    @jax.jit
+    @jax.value_and_grad
+    def negative(values: jax.Array) -> jax.Array:
+        position = restore(values)
+        return -(compiled.log_prior(position) + compiled.log_likelihood(position))
+
     best: tuple[float, dict[str, jax.Array]] | None = None
     reached = []
     for start in starts:
-        point = dict(compiled.initial) | _unconstrained(model, start)
-        flat, restore = ravel_pytree({name: np.asarray(v, float) for name, v in point.items()})
-
-        @jax.jit
-        @jax.value_and_grad
-        def negative(values: jax.Array, restore=restore) -> jax.Array:  # type: ignore[no-untyped-def]
-            position = restore(values)
-            return -(compiled.log_prior(position) + compiled.log_likelihood(position))
-
+        flat = ravel_pytree(initial | _unconstrained(model, start))[0]
         result = minimize(
             lambda values: tuple(np.asarray(part, float) for part in negative(values)),
             np.asarray(flat),

@@ -78,7 +78,8 @@ def derive(
         element gained per mass once there) and ``gain_loss_mass`` (g per 100 g of protolith)
         (statistic, sample, element); ``immobile_probability`` (element); and per frame
         ``frame_weight frame_label frame_mass_change frame_mass_ratio
-        frame_immobile_probability frame_gain_loss``, with ``frame_of_draw`` (chain, draw).
+        frame_immobile_probability frame_gain_loss frame_gain_loss_mass``, with
+        ``frame_of_draw`` (chain, draw).
     """
     generator = np.random.default_rng(seed)
     elements, samples = logs.coords["element"], logs.coords["sample"]
@@ -89,16 +90,19 @@ def derive(
     gain = np.full((len(STATISTICS), len(samples), len(elements)), np.nan)
     gain_mass = gain.copy()
     frame_gain = np.full((len(kept), *gain.shape), np.nan)
+    frame_gain_mass = frame_gain.copy()
     immobile = np.empty((parameters.mass_change.shape[0], len(elements)))
     for j in range(len(elements)):
         mobility, immobile[:, j] = _element_mobility(logs, parameters, j, generator)
         ratio = np.expm1(mobility)
         protolith = np.exp(logs.reference[j] + parameters.offset[:, j]) * unit_mass[j]
+        mass = ratio * protolith[:, None]
         gain[:, :, j] = _statistics(ratio)
-        gain_mass[:, :, j] = _statistics(ratio * protolith[:, None])
+        gain_mass[:, :, j] = _statistics(mass)
         for index, own in enumerate(members):
             if own.any():
                 frame_gain[index, :, :, j] = _statistics(ratio[own])
+                frame_gain_mass[index, :, :, j] = _statistics(mass[own])
 
     mass_ratio = np.exp(parameters.mass_change)
     frame_immobile = np.array([immobile[own].mean(axis=0) for own in members])
@@ -146,6 +150,11 @@ def derive(
                 ("frame", "statistic", "sample", "element"),
                 frame_gain,
                 {"units": "gained mass of the element / its mass in the protolith"},
+            ),
+            "frame_gain_loss_mass": (
+                ("frame", "statistic", "sample", "element"),
+                frame_gain_mass,
+                {"units": "g per 100 g of protolith"},
             ),
             "frame_of_draw": (draws, assigned.reshape(shape), {"units": "index of frame"}),
         },

@@ -24,6 +24,11 @@ def headline(derived: xr.Dataset) -> list[str]:
     return [*sentences, _mover_sentence(derived)]
 
 
+def percent(share: float) -> str:
+    """Write a gain or loss as ``+12 %`` or ``−7 %``."""
+    return f"{100 * share:+.0f} %".replace("-", "−")
+
+
 def interval(low: float, high: float, digits: int = 2) -> str:
     """Write an interval as ``0.98 to 1.05``."""
     return f"{low:.{digits}f} to {high:.{digits}f}"
@@ -41,7 +46,7 @@ def _frame_sentence(derived: xr.Dataset, index: int) -> str:
         band = interval(
             float(ratio.sel(statistic="q05").item()), float(ratio.sel(statistic="q95").item())
         )
-        change = f"{100 * (centre - 1):+.0f} % of the protolith's mass"
+        change = f"{percent(centre - 1)} of the protolith's mass"
         return f"{opening}: M/M0 of {samples[0]} = {centre:.3f} (90 % {band}), {change}."
     median = ratio.sel(statistic="q50")
     order = np.argsort(median.to_numpy())
@@ -71,7 +76,7 @@ def _mover_sentence(derived: xr.Dataset) -> str:
         names.sort(key=lambda element: -sign * float(centre.sel(element=element)))
         if names:
             described = ", ".join(
-                f"{name} ({100 * float(centre.sel(element=name)):+.0f} %)" for name in names[:8]
+                f"{name} ({percent(float(centre.sel(element=name)))})" for name in names[:8]
             )
             more = f" and {len(names) - 8} more" if len(names) > 8 else ""
             parts.append(f"{word} {described}{more}")
@@ -89,7 +94,9 @@ def _mover_sentence(derived: xr.Dataset) -> str:
 
 def frame_checks(derived: xr.Dataset, logs: LogTable) -> list[Check]:
     """Check whether one frame stands, what it rests on, and what the data left unsaid."""
-    found = [_competition(derived), _support(derived)]
+    found = [_support(derived)]
+    if derived.sizes["draw"] > 1:
+        found.insert(0, _competition(derived))
     if not logs.protolith_has_information:
         found.append(
             Check(
