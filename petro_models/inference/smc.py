@@ -7,8 +7,9 @@ the next one, so the particles that reach temperature 1 still carry weights: a l
 temperature 1 resamples and moves them (without it the weights of separate modes come out wrong).
 """
 
+import os
 from collections.abc import Callable
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -83,12 +84,22 @@ def sample_smc(
     with quiet_libraries():
         points = draw_prior(model, draws * chains, seed, mode="JAX")
     stages = _compile_stages(compiled, draws, moves, target_ess)
-    runs = []
+    keys = jax.random.split(jax.random.key(seed), chains)
+    temperatures = np.zeros(chains)
+
     with progress.bar("tempered SMC", progressbar) as update:
-        for chain, key in enumerate(jax.random.split(jax.random.key(seed), chains)):
+
+        def run(chain: int) -> _Run:
+            def report(temperature: float, message: str) -> None:
+                temperatures[chain] = temperature
+                update(float(temperatures.mean()), f"run {chain + 1} of {chains}, {message}")
+
             start = {name: jnp.asarray(value[chain::chains]) for name, value in points.items()}
-            report = partial(_report, update, chain, chains)
-            runs.append(_run(stages, start, key, report))
+            return _run(stages, start, keys[chain], report)
+
+        # Compiled code lets go of the interpreter: a thread a core runs the chains side by side.
+        with ThreadPoolExecutor(min(chains, os.cpu_count() or 1)) as pool:
+            runs = list(pool.map(run, range(chains)))
     values = [jax.vmap(compiled.constrain)(run.particles) for run in runs]
     lp = [
         jax.vmap(lambda p: compiled.log_prior(p) + compiled.log_likelihood(p))(run.particles)
@@ -112,12 +123,6 @@ def sample_smc(
             "moves": moves,
         },
     )
-
-
-def _report(
-    update: Callable[[float, str], None], chain: int, chains: int, temperature: float, message: str
-) -> None:
-    update((chain + temperature) / chains, f"run {chain + 1}/{chains}, {message}")
 
 
 def _compile_stages(
