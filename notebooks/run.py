@@ -32,6 +32,7 @@ FOLDER = Path(__file__).resolve().parent
 SECONDS_PER_CELL = 600
 RELATIVE_TOLERANCE = 0.10
 NUMBER = re.compile(r"(?<![A-Za-z0-9_.])[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class ThisInterpreter(AsyncKernelManager):
@@ -187,7 +188,7 @@ def _failed_cell(notebook: NotebookNode) -> str:
 
 
 def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in COLOUR.sub("", text).splitlines() if line.strip()]
     return lines[-1] if lines else "no message"
 
 

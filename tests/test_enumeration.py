@@ -177,3 +177,11 @@ def test_all_sets_sum_to_one_and_probabilities_match_sets(grant: xr.Dataset) -> 
     sets = exact.probability.argsort()[-2000:]
     partial = exact.probability[sets] @ exact.members(sets)
     assert (partial <= exact.immobile_probability + 1e-12).all()
+
+
+def test_one_offset_shared_by_all_elements_is_no_independent_error(
+    grant_problem: petro.MassTransfer,
+) -> None:
+    grant_problem.priors["protolith_offset"] = petro.Prior("Normal", mu=0, sigma=0.05)
+    with pytest.raises(petro.FitError, match="shared by all elements"):
+        grant_problem.enumerate()

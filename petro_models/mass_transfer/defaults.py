@@ -121,12 +121,10 @@ def _protolith(logs: LogTable) -> dict[str, PriorSpecification]:
             support="nonnegative",
         ),
         "protolith_dilution": PriorSpecification(
-            Prior("Normal", mu=0, sigma=Prior("HalfNormal", sigma=0.2), dims="protolith")
-            if several
-            else 0.0,
+            Prior("Normal", mu=0, sigma=0.1, dims="protolith") if several else 0.0,
             ("protolith",),
             "ln(concentration in one protolith analysis / their mean), common to all elements",
-            "fresh rocks differ by quartz, carbonate or water that dilutes all else alike"
+            "10 %: fresh rocks differ by quartz, carbonate or water that dilutes all else alike"
             if several
             else "one analysis: nothing to compare",
         ),

@@ -1,6 +1,8 @@
 """The declared model of mass transfer: priors, forward model, likelihood."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pymc as pm
@@ -57,8 +59,36 @@ def mass_transfer_model(
                 observed=logs.protolith.value,
                 dims=("element", "protolith"),
             )
-        LIKELIHOODS[mobility_prior](logs, priors, expected, variance, exponent)
+        columns = Columns(logs, expected, variance)
+        LIKELIHOODS[mobility_prior](columns, priors, exponent)
     return model
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The altered rocks' columns of analyses, and what is expected of an immobile element.
+
+    Attributes
+    ----------
+    logs
+        The data.
+    expected, variance
+        Mean and variance of ln C of an immobile element, (element, sample).
+    """
+
+    logs: LogTable
+    expected: TensorVariable
+    variance: TensorVariable
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What every likelihood observes, and under which name."""
+        return {
+            "name": "altered_log_concentration",
+            "measured": self.logs.altered.measured,
+            "observed": self.logs.altered.value,
+            "dims": ("element", "sample"),
+        }
 
 
 def _trend(logs: LogTable, priors: Priors) -> TensorVariable:
@@ -72,85 +102,53 @@ def _trend(logs: LogTable, priors: Priors) -> TensorVariable:
     )
 
 
-def _spike_and_slab(
-    logs: LogTable,
-    priors: Priors,
-    expected: TensorVariable,
-    variance: TensorVariable,
-    exponent: float,
-) -> None:
-    probability = pt.broadcast_to(priors.create("immobile_probability"), logs.reference.shape)
-    mobile_scale = pt.broadcast_to(priors.create("mobility_scale"), logs.reference.shape)
+def _spike_and_slab(columns: Columns, priors: Priors, exponent: float) -> None:
+    shape = columns.logs.reference.shape
+    mobile_scale = pt.broadcast_to(priors.create("mobility_scale"), shape)
     mobility.spike_and_slab(
-        "altered_log_concentration",
-        expected,
-        pt.sqrt(variance),
-        pt.sqrt(variance + mobile_scale[:, None] ** 2),
-        pt.broadcast_to(priors.create("mobility_shift_scale"), logs.reference.shape),
-        probability,
-        logs.altered.floor,
-        logs.altered.measured,
-        observed=logs.altered.value,
-        dims=("element", "sample"),
+        expected=columns.expected,
+        spike_sd=pt.sqrt(columns.variance),
+        slab_sd=pt.sqrt(columns.variance + mobile_scale[:, None] ** 2),
+        shift_sd=pt.broadcast_to(priors.create("mobility_shift_scale"), shape),
+        immobile_probability=pt.broadcast_to(priors.create("immobile_probability"), shape),
+        floor=columns.logs.altered.floor,
+        **columns.data,
     )
 
 
-def _horseshoe(
-    logs: LogTable,
-    priors: Priors,
-    expected: TensorVariable,
-    variance: TensorVariable,
-    exponent: float,
-) -> None:
+def _horseshoe(columns: Columns, priors: Priors, exponent: float) -> None:
     scale = forward.regularised_scale(
         priors.create("global_scale"), priors.create("local_scale"), priors.create("slab_scale")
     )
-    _scale_mixture(logs, expected, variance + scale[:, None] ** 2)
+    _scale_mixture(columns, scale)
 
 
-def _student_t(
-    logs: LogTable,
-    priors: Priors,
-    expected: TensorVariable,
-    variance: TensorVariable,
-    exponent: float,
-) -> None:
-    scale = priors.create("mobility_scale") / pt.sqrt(priors.create("mobility_precision"))
-    _scale_mixture(logs, expected, variance + scale[:, None] ** 2)
+def _student_t(columns: Columns, priors: Priors, exponent: float) -> None:
+    precision = priors.create("mobility_precision")
+    _scale_mixture(columns, priors.create("mobility_scale") / pt.sqrt(precision))
 
 
-def _scale_mixture(logs: LogTable, expected: TensorVariable, variance: TensorVariable) -> None:
+def _scale_mixture(columns: Columns, scale: TensorVariable) -> None:
+    scale = pt.broadcast_to(scale, columns.logs.reference.shape)
     mobility.scale_mixture(
-        "altered_log_concentration",
-        expected,
-        pt.sqrt(variance),
-        logs.altered.floor,
-        logs.altered.measured,
-        observed=logs.altered.value,
-        dims=("element", "sample"),
+        expected=columns.expected,
+        sd=pt.sqrt(columns.variance + scale[:, None] ** 2),
+        floor=columns.logs.altered.floor,
+        **columns.data,
     )
 
 
-def _group_bridge(
-    logs: LogTable,
-    priors: Priors,
-    expected: TensorVariable,
-    variance: TensorVariable,
-    exponent: float,
-) -> None:
+def _group_bridge(columns: Columns, priors: Priors, exponent: float) -> None:
     mobility.bridge(
-        "altered_log_concentration",
-        expected,
-        pt.sqrt(variance.mean(axis=-1)),
-        pt.as_tensor(priors.create("mobility_scale")),
-        logs.altered.measured,
-        exponent,
-        observed=logs.altered.value,
-        dims=("element", "sample"),
+        expected=columns.expected,
+        smoothing=pt.sqrt(columns.variance.mean(axis=-1)),
+        scale=pt.as_tensor(priors.create("mobility_scale")),
+        exponent=exponent,
+        **columns.data,
     )
 
 
-LIKELIHOODS: dict[str, Callable[..., None]] = {
+LIKELIHOODS: dict[str, Callable[[Columns, Priors, float], None]] = {
     "spike_and_slab": _spike_and_slab,
     "coherent_spike_and_slab": _spike_and_slab,
     "horseshoe": _horseshoe,

@@ -245,6 +245,9 @@ class MassTransfer(InverseProblem):
             value = self.priors[name]
             if isinstance(value, Prior) and not _is_plain_normal(value):
                 return f"the prior of {name} is not a Normal with known mu and sigma"
+        offset = self.priors["protolith_offset"]
+        if isinstance(offset, Prior) and "element" not in (offset.dims or ()):
+            return "one protolith_offset is shared by all elements"
         size, n_samples = self.logs.altered.value.shape
         if size > 30:
             return f"2^{size} sets of {size} elements are too many"
