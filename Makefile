@@ -36,7 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## fit bundled and simulated rocks, write the reports to out/demo
 	@$(BIN)/petro-models demo --out out/demo
 
-test: lint types unit notebooks  ## lint, types, tests and notebooks
+test: lint types notebooks unit  ## lint, types, notebooks and tests
 
 lint: $(STAMP)  ## ruff: rules and format
 	$(BIN)/ruff check .

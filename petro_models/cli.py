@@ -212,7 +212,7 @@ def demo(
 def simulate_mass_transfer(
     table_file: Annotated[Path, typer.Argument(metavar="OUT.csv")],
     samples: Annotated[int, typer.Option(help="Altered samples.")] = 5,
-    elements: Annotated[int, typer.Option(help="Elements, 3 to 40.")] = 20,
+    elements: Annotated[int, typer.Option(help="Elements, 3 to 60.")] = 20,
     immobile_share: Annotated[float, typer.Option(help="Share of immobile elements.")] = 0.3,
     noise: Annotated[float, typer.Option(help="Scatter of immobile elements, sd of ln C.")] = 0.03,
     co_moving_share: Annotated[

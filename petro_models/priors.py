@@ -97,7 +97,7 @@ class Priors(MutableMapping[str, PriorValue]):
             it allows values outside the quantity's range.
         """
         self._require_known(name)
-        self._edits[name] = self._checked(name, value)
+        self._put(name, self._checked(name, value))
 
     def __delitem__(self, name: str) -> None:
         """Put the default back."""
@@ -177,10 +177,14 @@ class Priors(MutableMapping[str, PriorValue]):
             self._require_known(name)
             values[name] = self._checked(name, _from_plain(name, plain))
         for name, value in values.items():
-            if _to_plain(value) != _to_plain(self.specifications[name].default):
-                self._edits[name] = value
-            else:
-                self._edits.pop(name, None)
+            self._put(name, value)
+
+    def _put(self, name: str, value: PriorValue) -> None:
+        """Keep an edit; a value equal to the default is none."""
+        if _to_plain(value) != _to_plain(self.specifications[name].default):
+            self._edits[name] = value
+        else:
+            self._edits.pop(name, None)
 
     def _require_known(self, name: str) -> None:
         if name not in self.specifications:

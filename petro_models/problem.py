@@ -259,7 +259,7 @@ class InverseProblem(ABC):
         return write_report(self, fit, path)
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{size} {dim}" for dim, size in self.data.sizes.items())
+        sizes = ", ".join(f"{dim} {size}" for dim, size in self.data.sizes.items())
         options = ", ".join(f"{name}={value}" for name, value in self.options.items() if value)
         return (
             f"{type(self).__name__} ({self.data.attrs.get('source', 'in memory')})\n"

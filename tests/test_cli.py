@@ -284,7 +284,7 @@ def test_simulate_names_the_protolith_and_refuses_to_replace(tmp_path, capsys):
     assert "is there already; --force replaces it" in capsys.readouterr().err
     assert cli.run(["simulate", "mass-transfer", file, "--force", "--co-moving-share", "0.3"]) == 0
     assert cli.run(["simulate", "mass-transfer", file, "--force", "--elements", "99"]) == 1
-    assert "n_elements must be 3 to 40; got 99" in capsys.readouterr().err
+    assert "n_elements must be 3 to 60; got 99" in capsys.readouterr().err
 
 
 def test_fit_of_simulated_rocks_recovers_the_truth(project):

@@ -13,7 +13,8 @@ _WT_PERCENT = "SiO2 55 TiO2 1 Al2O3 16 Fe2O3T 8.5 MnO 0.15 MgO 5 CaO 8 Na2O 3 K2
 _PPM = (
     "Zr 130 Sr 350 Y 25 V 200 Rb 40 Ba 400 Nb 8 Sc 28 Cr 120 Zn 85 Ni 60 Cu 50 La 18 Yb 2.4 Th 4.5 "
     "Hf 3.3 Ce 38 Ga 18 Co 28 Pb 8 Nd 20 Sm 4.5 Eu 1.3 Gd 4.5 Dy 4.3 Er 2.5 Lu 0.37 Ta 0.6 U 1.2 "
-    "Cs 1.2"
+    "Cs 1.2 Pr 5 Tb 0.7 Ho 0.9 Tm 0.37 W 1 Sn 2 Mo 1.2 Sb 0.3 As 2 Bi 0.1 Ag 0.06 Cd 0.1 In 0.06 "
+    "Tl 0.4 Be 1.5 Li 15 B 10 Ge 1.4 Se 0.1 Te 0.01"
 )
 SPECIES: dict[str, tuple[float, str]] = {
     name: (float(value), unit)
@@ -52,7 +53,7 @@ def simulate_mass_table(
     Parameters
     ----------
     n_samples, n_elements, n_protolith
-        Altered samples, elements (3 to 40), analyses of the protolith.
+        Altered samples, elements (3 to 60), analyses of the protolith.
     immobile_share
         Share of the elements that are immobile; their number is the nearest whole one.
     noise
