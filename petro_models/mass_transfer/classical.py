@@ -13,12 +13,12 @@ from scipy import stats
 from xarray.ufuncs import exp, expm1, isnan, log, sqrt
 
 from petro_models.errors import ConfigurationError, DataError, PetroError, nearest
+from petro_models.mass_transfer.answers import labelled, membership, with_mass_change
+from petro_models.mass_transfer.both_errors import least_squares_both_errors, most_consistent_set
 from petro_models.mass_transfer.sparse_isocon import (
     Array,
-    Mask,
     log_ratios,
     protolith_mean,
-    relative_errors,
     sparse_isocon,
     sparse_isocon_bootstrap,
     stated_error,
@@ -86,7 +86,7 @@ def gresens(
     ratios = log_ratios(table)
     element_factor = -ratios - density
     if immobile is not None:
-        factor = element_factor.where(_membership(table, immobile)).mean("element")
+        factor = element_factor.where(membership(table, immobile)).mean("element")
     else:
         factor = log(xr.zeros_like(density) + volume_factor)
     mass_change = factor + density
@@ -94,12 +94,12 @@ def gresens(
     gain_ratio = expm1(ratios + mass_change)
     result = xr.Dataset(
         {
-            "element_volume_factor": _labelled(exp(element_factor), "V/V0 if it did not move"),
-            "volume_factor": _labelled(exp(factor), "V/V0"),
-            "gain": _labelled(gain_ratio * protolith, "gain or loss", "g per 100 g protolith"),
+            "element_volume_factor": labelled(exp(element_factor), "V/V0 if it did not move"),
+            "volume_factor": labelled(exp(factor), "V/V0"),
+            "gain": labelled(gain_ratio * protolith, "gain or loss", "g per 100 g protolith"),
         }
     )
-    return _with_mass_change(result, mass_change, ratios)
+    return with_mass_change(result, mass_change, ratios)
 
 
 def grant_isocon(
@@ -141,7 +141,7 @@ def grant_isocon(
     Grant, J. A. (2005). Isocon analysis. Physics and Chemistry of the Earth 30, 997-1004.
     """
     ratios = log_ratios(table)
-    chosen = ratios.where(_membership(table, immobile))
+    chosen = ratios.where(membership(table, immobile))
     count = (~isnan(chosen)).sum("element")
     if scaling == "log_mean":
         slope = exp(chosen.mean("element"))
@@ -156,110 +156,12 @@ def grant_isocon(
         error = sqrt(misfit / (count - 1).where(count > 1) / total)
     result = xr.Dataset(
         {
-            "slope": _labelled(slope, "isocon slope M0/M"),
-            "slope_standard_error": _labelled(error, "standard error of the slope"),
-            "number_used": _labelled(count, "elements used"),
+            "slope": labelled(slope, "isocon slope M0/M"),
+            "slope_standard_error": labelled(error, "standard error of the slope"),
+            "number_used": labelled(count, "elements used"),
         }
     )
-    return _with_mass_change(result, -log(slope), ratios)
-
-
-def least_squares_both_errors(
-    table: xr.Dataset,
-    immobile: Sequence[str] | None = None,
-    relative_error: float | None = 0.03,
-    significance: float = 0.05,
-) -> xr.Dataset:
-    """Isocon by least squares with errors in both rocks (Baumgartner & Olsen 1995).
-
-    Minimises ``chi2(s) = sum_j (C_j - s C_0j)^2 / (sd_j^2 + s^2 sd_0j^2)`` over the slope s of a
-    line through the origin. Unlike :func:`grant_isocon` it does not depend on any scaling.
-
-    Parameters
-    ----------
-    table
-        Mass-transfer table.
-    immobile
-        The chosen elements; None finds them with :func:`most_consistent_set`.
-    relative_error
-        Relative error of a concentration where the table states none.
-    significance
-        Only for ``immobile=None``: sets with a chi-square probability below this are refused.
-
-    Returns
-    -------
-    xr.Dataset
-        Per sample ``slope`` (M0/M), ``slope_standard_error`` (from the stated errors alone),
-        ``chi_square``, ``degrees_of_freedom``, ``mswd``, ``probability`` (of a larger chi-square),
-        ``mass_change``, ``mass_ratio``; (sample, element) ``immobile`` and ``gain_ratio``.
-
-    References
-    ----------
-    Baumgartner, L. P. and Olsen, S. N. (1995). A least-squares approach to mass transport
-    calculations using the isocon method. Economic Geology 90, 1261-1270.
-    """
-    ratios = log_ratios(table)
-    if immobile is None:
-        members = most_consistent_set(table, relative_error, significance)
-    else:
-        members = ~isnan(ratios) & _membership(table, immobile)
-    altered_error, protolith_error = relative_errors(table, relative_error)
-    rows = []
-    for sample in range(ratios.sizes["sample"]):
-        used = members.isel(sample=sample).to_numpy()
-        slopes = np.exp(ratios.isel(sample=sample).to_numpy()[used])
-        altered = altered_error.isel(sample=sample).to_numpy()[used]
-        rows.append(_best_line(slopes, altered, protolith_error.to_numpy()[used]))
-    slope, error, chi_square = (
-        xr.DataArray(column, coords={"sample": ratios.sample}) for column in np.array(rows).T
-    )
-    freedom = (members.sum("element") - 1).where(members.any("element"))
-    probability = xr.zeros_like(slope) + stats.chi2.sf(chi_square, freedom.where(freedom > 0))
-    result = xr.Dataset(
-        {
-            "slope": _labelled(slope, "isocon slope M0/M"),
-            "slope_standard_error": _labelled(error, "standard error of the slope"),
-            "chi_square": _labelled(chi_square, "chi-square"),
-            "degrees_of_freedom": _labelled(freedom, "degrees of freedom"),
-            "mswd": _labelled(chi_square / freedom.where(freedom > 0), "mean square misfit"),
-            "probability": _labelled(probability, "probability of a larger chi-square"),
-            "immobile": _labelled(members, "element used in the fit"),
-        }
-    )
-    return _with_mass_change(result, -log(slope), ratios)
-
-
-def most_consistent_set(
-    table: xr.Dataset, relative_error: float | None = 0.03, significance: float = 0.05
-) -> xr.DataArray:
-    """Find the largest set of elements that one isocon fits within error, for each sample.
-
-    From every element in turn the set grows by the element that raises chi-square least, as long
-    as the chi-square probability stays above ``significance``. The largest set wins, then the
-    smaller chi-square. This is a greedy reading of Baumgartner & Olsen's (1995) idea, not their
-    program. Elements that moved together can be the largest set: in Grant's (2005) table it is Fe
-    Mg Ca Na H2O Zn at 2 % error (M/M0 = 1.39) and Si Ti Al Mn Sc V Cr Cu at 3 % (1.05).
-
-    Returns
-    -------
-    xr.DataArray
-        (sample, element) True for the members.
-    """
-    ratios = log_ratios(table)
-    altered_error, protolith_error = (
-        error.to_numpy() for error in relative_errors(table, relative_error)
-    )
-    members = np.zeros(ratios.shape, dtype=bool)
-    for sample, row in enumerate(ratios.to_numpy()):
-        known = np.flatnonzero(~np.isnan(row))
-        if len(known):
-            members[sample, known] = _grow_sets(
-                np.exp(row[known]),
-                altered_error[sample, known],
-                protolith_error[known],
-                significance,
-            )
-    return ratios.copy(data=members).rename("immobile").drop_attrs()
+    return with_mass_change(result, -log(slope), ratios)
 
 
 def ague_bootstrap(
@@ -302,7 +204,7 @@ def ague_bootstrap(
     using the bootstrap. Economic Geology 91, 1169-1182.
     """
     ratios = log_ratios(table)
-    _membership(table, [reference])
+    membership(table, [reference])
     rng = np.random.default_rng(seed)
     protolith = _resampled(
         table, "protolith_concentration", "protolith", relative_error, replicates, rng
@@ -482,69 +384,6 @@ def _around(one: xr.Dataset, half: float) -> tuple[float, float, float]:
     return ratio, float(ratio * np.exp(-half)), float(ratio * np.exp(half))
 
 
-def _best_line(slopes: Array, altered_error: Array, protolith_error: Array) -> Array:
-    """Slope, its standard error and chi-square of the best line; NaN without elements."""
-    if len(slopes) == 0:
-        return np.full(3, np.nan)
-    # mutually inconsistent elements give chi-square several minima, so try every element's slope
-    everything = np.ones((len(slopes), len(slopes)), dtype=bool)
-    fits = np.array(_fit_lines(slopes, altered_error, protolith_error, everything, slopes))
-    return fits[:, fits[2].argmin()]
-
-
-def _fit_lines(
-    slopes: Array, altered_error: Array, protolith_error: Array, members: Mask, start: Array
-) -> tuple[Array, Array, Array]:
-    """Damped Gauss-Newton in ln slope for many sets at once; members (set, element).
-
-    Concentrations are divided by C_0, which leaves chi-square as it is.
-    """
-    altered_variance = (altered_error * slopes) ** 2
-
-    def misfit(log_slope: Array) -> tuple[Array, Array]:
-        slope = np.exp(log_slope)[:, None]
-        variance = altered_variance + (slope * protolith_error) ** 2
-        residual = members * (slopes - slope) / np.sqrt(variance)
-        change = -slope * (altered_variance + slope * slopes * protolith_error**2)
-        return residual, members * change / variance**1.5
-
-    log_slope, damping = np.log(start), np.ones(len(start))
-    residual, change = misfit(log_slope)
-    for _ in range(60):
-        step = -(residual * change).sum(1) / (change**2).sum(1)
-        trial = log_slope + damping * np.clip(step, -0.5, 0.5)
-        better = (misfit(trial)[0] ** 2).sum(1) <= (residual**2).sum(1)
-        log_slope = np.where(better, trial, log_slope)
-        damping = np.where(better, np.minimum(2 * damping, 1), damping / 4)
-        residual, change = misfit(log_slope)
-        if np.abs(step).max() < 1e-11:
-            break
-    slope = np.exp(log_slope)
-    return slope, slope / np.sqrt((change**2).sum(1)), (residual**2).sum(1)
-
-
-def _grow_sets(
-    slopes: Array, altered_error: Array, protolith_error: Array, significance: float
-) -> Mask:
-    """Grow a set from every element in turn; the largest acceptable one, as a mask (element)."""
-    number = len(slopes)
-    single = np.eye(number, dtype=bool)
-    best, sets = single[0], single
-    for size in range(2, number + 1):
-        tried = (sets[:, None] | single).reshape(-1, number)
-        start = np.exp((tried * np.log(slopes)).sum(1) / tried.sum(1))
-        _, _, chi_square = _fit_lines(slopes, altered_error, protolith_error, tried, start)
-        chi_square = np.where(sets, np.inf, chi_square.reshape(sets.shape))
-        lowest = chi_square.min(axis=1)
-        accepted = stats.chi2.sf(lowest, size - 1) >= significance
-        if not accepted.any():
-            break
-        grown = sets | single[chi_square.argmin(axis=1)]
-        best = grown[lowest.argmin()]
-        sets = np.unique(grown[accepted], axis=0)
-    return best
-
-
 def _resampled(
     table: xr.Dataset,
     values: str,
@@ -566,17 +405,6 @@ def _resampled(
         noise = rng.standard_normal((replicates, len(single))) * error.to_numpy()
         means[:, single] = np.nansum(logs[:, single], axis=0) + noise
     return means
-
-
-def _membership(table: xr.Dataset, immobile: Sequence[str]) -> xr.DataArray:
-    """Element mask (element) of the chosen names, which must all be in the table."""
-    known = [str(name) for name in table.element.to_numpy()]
-    if len(immobile) == 0:
-        raise ConfigurationError("no immobile elements were chosen")
-    for name in immobile:
-        if name not in known:
-            raise DataError(f"element '{name}' is not in the table; {nearest(name, known)}")
-    return table.element.isin(list(immobile))
 
 
 def _places(
@@ -616,18 +444,3 @@ def _grams_per_100_g(table: xr.Dataset) -> xr.DataArray:
             raise DataError(f"unit '{unit}' is unknown; {nearest(unit, GRAMS_PER_100_G)}")
         factors.append(GRAMS_PER_100_G[unit])
     return xr.DataArray(factors, coords={"element": table.element})
-
-
-def _with_mass_change(
-    result: xr.Dataset, mass_change: xr.DataArray, ratios: xr.DataArray
-) -> xr.Dataset:
-    result["mass_change"] = _labelled(mass_change, "ln(M/M0)")
-    result["mass_ratio"] = _labelled(exp(mass_change), "M/M0")
-    result["gain_ratio"] = _labelled(
-        expm1(ratios + mass_change), "gain or loss / amount in the protolith"
-    )
-    return result
-
-
-def _labelled(values: xr.DataArray, long_name: str, units: str = "1") -> xr.DataArray:
-    return values.drop_attrs().assign_attrs(units=units, long_name=long_name)

@@ -13,6 +13,8 @@ Grant, J. A. (2005) Isocon analysis: a brief review of the method and applicatio
 
 from typing import Any
 
+import numpy as np
+
 type Array = Any
 """Anything with NumPy's arithmetic: ndarray, jax.Array, PyTensor tensor, DataArray."""
 
@@ -46,8 +48,6 @@ def mobility_from_log_ratio(log_ratio: Array, mass_change: Array) -> Array:
 
 def log_volume_change(mass_change: Array, density: Array, protolith_density: Array) -> Array:
     """Give ``ln(V / V0) = m + ln(rho0 / rho)``; the densities share any one unit (Gresens 1967)."""
-    import numpy as np
-
     return mass_change + np.log(protolith_density / density)
 
 
