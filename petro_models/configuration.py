@@ -141,10 +141,7 @@ def make_problem(configuration: Configuration) -> InverseProblem:
             name: _named_prior(problem, name, value, kind)
             for name, value in sections["priors"].items()
         }
-        try:
-            problem.priors.update_from(named)
-        except (TypeError, ValueError) as error:
-            raise PriorError(f"a prior holds something that is no number: {error}") from error
+        problem.priors.update_from(named)
     return problem
 
 

@@ -352,9 +352,11 @@ def _from_plain(name: str, plain: object) -> object:
         options: dict[str, Any] = {"centered": plain.get("centered", True)}
         if "transform" in plain:
             options["transform"] = plain["transform"]
+        if (dims := plain.get("dims")) is not None:
+            if not isinstance(dims, str | list):
+                raise PriorError(f"priors.{name}: dims must be a name or a list; got {dims!r}")
+            options["dims"] = (dims,) if isinstance(dims, str) else tuple(dims)
         try:
-            if (dims := plain.get("dims")) is not None:
-                options["dims"] = (dims,) if isinstance(dims, str) else tuple(dims)
             return Prior(str(plain["distribution"]), **parameters, **options)
         except Exception as error:
             raise PriorError(f"priors.{name}: not a distribution: {error}") from error

@@ -258,9 +258,9 @@ def test_error_of_the_problem_names_its_section(tmp_path):
         ("tolerence = 0.1", "no prior is named 'tolerence': did you mean 'tolerance'?"),
         ("tolerance = -1", "priors['tolerance'] must stay above 0"),
         ('tolerance = "small"', "priors['tolerance'] must be a Prior"),
-        ('tolerance = ["a"]', "a prior holds something that is no number"),
+        ('tolerance = ["a"]', "priors.tolerance: a list must hold numbers"),
         ('mass_change = { distribution = "Normale" }', "not a distribution"),
-        ('mass_change = { distribution = "Normal", mu = 0, sigma = 1, dims = 3 }', "no number"),
+        ('mass_change = { distribution = "Normal", mu = 0, sigma = 1, dims = 3 }', "dims must be"),
         (
             'immobile_probability = "geochem"',
             "immobile_probability = 'geochem' is not known: did you mean 'geochemical'?",

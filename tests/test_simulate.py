@@ -186,7 +186,7 @@ def test_model_recovers_mass_change_and_immobile_elements():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"n_elements": 41}, f"n_elements must be 3 to {len(SPECIES)}; got 41"),
+        ({"n_elements": 61}, f"n_elements must be 3 to {len(SPECIES)}; got 61"),
         ({"n_samples": 0}, "n_samples must be 1 to 100000; got 0"),
         ({"immobile_share": 1.2}, "immobile_share must be 0 to 1; got 1.2"),
         ({"noise": -0.1}, "noise must be 0 to 1; got -0.1"),
