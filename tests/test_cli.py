@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,16 @@ def test_fit_that_does_not_pass_in_a_shell_exits_2(project, tmp_path):
     assert cli.run(["check", str(tmp_path / "few" / "fit.nc")]) == 2
 
 
+@pytest.fixture
+def heard_signals() -> Iterator[None]:
+    """Let a started process hear Ctrl-C even where this one was told to ignore it."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals of a POSIX shell")
+@pytest.mark.usefixtures("heard_signals")
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_fit_leaves_nothing_and_exits_130(project, tmp_path, stop):
     (tmp_path / "slow.toml").write_text(

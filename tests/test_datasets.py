@@ -1,5 +1,3 @@
-import os
-
 import numpy as np
 import pytest
 
@@ -46,7 +44,7 @@ def test_toorongo_protolith_can_be_chosen():
     assert "1" not in table["sample"]
 
 
-@pytest.mark.skipif(not os.environ.get("PETRO_MODELS_DATA"), reason="PETRO_MODELS_DATA is not set")
+@pytest.mark.usefixtures("real_data")
 def test_laurels_wells_have_depth_density_and_limits():
     table = datasets.laurels_preserve()
     validate_mass_table(table)

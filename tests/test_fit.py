@@ -271,7 +271,8 @@ def test_pooling_and_trend_recover_a_smooth_profile() -> None:
     assert truth["mass_change"].std() < 1e-5
 
 
-def test_laurels_wells_pass_their_checks(real_data: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("real_data")
+def test_laurels_wells_pass_their_checks(tmp_path: Path) -> None:
     """73 rocks, 28 fresh ones, 29 elements, values below detection, density and depth."""
     problem = petro.MassTransfer(
         petro.datasets.laurels_preserve(), mobility="coherent_spike_and_slab"

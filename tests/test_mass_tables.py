@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +34,8 @@ def read(tmp_path):
 
 
 @pytest.fixture
-def data_folder():
-    folder = os.environ.get("PETRO_MODELS_DATA")
-    if not folder:
-        pytest.skip("PETRO_MODELS_DATA is not set: the published tables are not here")
-    return Path(folder) / "mass_transfer"
+def data_folder(real_data):
+    return real_data / "mass_transfer"
 
 
 # ---- what is read -------------------------------------------------------------------------
