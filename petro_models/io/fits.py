@@ -1,12 +1,11 @@
 """Fits on disk: one netCDF file (or Zarr store) holding draws, data, priors and verdicts."""
 
-import os
-import tempfile
 from pathlib import Path
 
 import xarray as xr
 
 from petro_models.errors import FitError, FormatError
+from petro_models.io.staging import replacing
 
 SUFFIXES = (".nc", ".zarr")
 
@@ -29,18 +28,11 @@ def save(fit: xr.DataTree, path: str | Path) -> Path:
     target = Path(path)
     if target.suffix not in SUFFIXES:
         raise FitError(f"{target}: a fit is saved as .nc or .zarr; got '{target.suffix}'")
-    try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-            part = Path(folder) / target.name
-            if target.suffix == ".nc":
-                fit.to_netcdf(part, engine="netcdf4")
-            else:
-                fit.to_zarr(part, consolidated=False)
-                if target.exists():
-                    os.replace(target, Path(folder) / "previous")
-            os.replace(part, target)
-    except OSError as error:
-        raise FitError(f"{target}: cannot be written: {error.strerror or error}") from error
+    with replacing(target) as part:
+        if target.suffix == ".nc":
+            fit.to_netcdf(part, engine="netcdf4")
+        else:
+            fit.to_zarr(part, consolidated=False)
     return target
 
 
@@ -78,19 +70,6 @@ def write_text(text: str, path: str | Path) -> Path:
     FitError
         If the folder does not exist or cannot be written.
     """
-    target = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(name, 0o666 & ~umask)
-            os.replace(name, target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise FitError(f"{target}: cannot be written: {error.strerror or error}") from error
-    return target
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+    return Path(path)

@@ -1,4 +1,4 @@
-"""Several files at once: whole in their place at the end, or none of them."""
+"""Files whole in their place at the end, or not at all: one of them, or several at once."""
 
 import os
 import signal
@@ -9,6 +9,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from petro_models.errors import FitError
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path in the same folder; what is there at the end replaces `path`.
+
+    Raises
+    ------
+    FitError
+        If the folder does not exist or cannot be written.
+    """
+    target = Path(path)
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+            part = Path(folder) / target.name
+            yield part
+            _move(part, target, Path(folder))
+    except OSError as error:
+        raise FitError(f"{target}: cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager

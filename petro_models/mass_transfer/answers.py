@@ -6,6 +6,7 @@ import xarray as xr
 from xarray.ufuncs import exp, expm1
 
 from petro_models.errors import ConfigurationError, DataError, nearest
+from petro_models.mass_transfer.forward import mobility_from_log_ratio
 
 
 def membership(table: xr.Dataset, immobile: Sequence[str]) -> xr.DataArray:
@@ -26,7 +27,8 @@ def with_mass_change(
     result["mass_change"] = labelled(mass_change, "ln(M/M0)")
     result["mass_ratio"] = labelled(exp(mass_change), "M/M0")
     result["gain_ratio"] = labelled(
-        expm1(ratios + mass_change), "gain or loss / amount in the protolith"
+        expm1(mobility_from_log_ratio(ratios, mass_change)),
+        "gain or loss / amount in the protolith",
     )
     return result
 

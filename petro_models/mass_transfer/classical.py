@@ -13,8 +13,10 @@ from scipy import stats
 from xarray.ufuncs import exp, expm1, isnan, log, sqrt
 
 from petro_models.errors import ConfigurationError, DataError, PetroError, nearest
+from petro_models.io.species import PARTS_PER_BILLION
 from petro_models.mass_transfer.answers import labelled, membership, with_mass_change
 from petro_models.mass_transfer.both_errors import least_squares_both_errors, most_consistent_set
+from petro_models.mass_transfer.forward import mobility_from_log_ratio
 from petro_models.mass_transfer.sparse_isocon import (
     Array,
     log_ratios,
@@ -36,8 +38,6 @@ __all__ = [
     "sparse_isocon",
     "sparse_isocon_bootstrap",
 ]
-
-GRAMS_PER_100_G = {"wt%": 1.0, "%": 1.0, "ppm": 1e-4, "ug/g": 1e-4, "mg/kg": 1e-4, "ppb": 1e-7}
 
 
 def gresens(
@@ -91,7 +91,7 @@ def gresens(
         factor = log(xr.zeros_like(density) + volume_factor)
     mass_change = factor + density
     protolith = protolith_mean(table) * _grams_per_100_g(table)
-    gain_ratio = expm1(ratios + mass_change)
+    gain_ratio = expm1(mobility_from_log_ratio(ratios, mass_change))
     result = xr.Dataset(
         {
             "element_volume_factor": labelled(exp(element_factor), "V/V0 if it did not move"),
@@ -440,7 +440,7 @@ def _grams_per_100_g(table: xr.Dataset) -> xr.DataArray:
         raise DataError("the table has no unit of each element, so no gains in g per 100 g")
     factors = []
     for unit in map(str, table["unit"].to_numpy()):
-        if unit not in GRAMS_PER_100_G:
-            raise DataError(f"unit '{unit}' is unknown; {nearest(unit, GRAMS_PER_100_G)}")
-        factors.append(GRAMS_PER_100_G[unit])
+        if unit not in PARTS_PER_BILLION:
+            raise DataError(f"unit '{unit}' is unknown; {nearest(unit, PARTS_PER_BILLION)}")
+        factors.append(PARTS_PER_BILLION[unit] / PARTS_PER_BILLION["wt%"])
     return xr.DataArray(factors, coords={"element": table.element})

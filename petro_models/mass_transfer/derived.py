@@ -6,12 +6,12 @@ import numpy as np
 import xarray as xr
 from scipy.special import log_ndtr, logsumexp, ndtr, ndtri
 
+from petro_models.io.species import PARTS_PER_BILLION
 from petro_models.mass_transfer import forward, frames
 from petro_models.mass_transfer.logs import Analyses, LogTable
 from petro_models.mass_transfer.mobility import LOG_WEIGHTS, NODES
 
 STATISTICS = ["mean", "sd", "q05", "q50", "q95"]
-GRAMS_PER_100_G = {"wt%": 1.0, "ppm": 1e-4, "ppb": 1e-7}
 IMMOBILE_WIDTHS = 2.0
 """Under priors without an indicator, an element counts as immobile in a draw whose mobility (root
 mean square over samples) is within this many widths of noise and tolerance."""
@@ -85,7 +85,8 @@ def derive(
     elements, samples = logs.coords["element"], logs.coords["sample"]
     assigned, kept = _kept_frames(modes, parameters.mass_change)
     members = [assigned == index for index in range(len(kept))]
-    unit_mass = np.array([GRAMS_PER_100_G[str(u)] for u in table["unit"].values])
+    parts = np.array([PARTS_PER_BILLION[str(unit)] for unit in table["unit"].values])
+    unit_mass = parts / PARTS_PER_BILLION["wt%"]
 
     gain = np.full((len(STATISTICS), len(samples), len(elements)), np.nan)
     gain_mass = gain.copy()

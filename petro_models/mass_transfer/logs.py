@@ -1,6 +1,6 @@
 """A validated mass table as the arrays that the model and the exact engine need."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -95,6 +95,7 @@ def log_table(table: xr.Dataset) -> LogTable:
     protolith = _analyses(table, "protolith_", np.zeros(table.sizes["element"]))
     weight = protolith.measured
     reference = (weight * protolith.value).sum(axis=1) / weight.sum(axis=1)
+    filled = np.where(weight == 1, protolith.value, reference[:, None])
     names = table.coords["profile"].values if "profile" in table.coords else None
     n = table.sizes["sample"]
     distance = table["distance"].to_numpy() if "distance" in table else np.zeros(n)
@@ -105,7 +106,7 @@ def log_table(table: xr.Dataset) -> LogTable:
         },
         reference=reference,
         altered=_analyses(table, "", reference),
-        protolith=_analyses(table, "protolith_", reference),
+        protolith=replace(protolith, value=filled),
         separation=np.abs(distance[:, None] - distance[None, :]),
         same_profile=np.ones((n, n))
         if names is None

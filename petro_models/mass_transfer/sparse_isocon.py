@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from xarray.ufuncs import exp, expm1, isnan, log, sqrt
 
 from petro_models.errors import ConfigurationError, DataError
+from petro_models.mass_transfer.forward import mobility_from_log_ratio
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -323,7 +324,7 @@ def _describe(
     )
     best = result["mass_change"].isel(minimum=0, drop=True)
     result["best_mass_change"] = best.assign_attrs(_units("1", "ln(M/M0)"))
-    result["gain_ratio"] = expm1(ratios + best).assign_attrs(
+    result["gain_ratio"] = expm1(mobility_from_log_ratio(ratios, best)).assign_attrs(
         _units("1", "gain or loss / amount in the protolith")
     )
     return result.assign_attrs(q=q, tolerance=tolerance)

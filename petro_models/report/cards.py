@@ -144,14 +144,6 @@ def figure_card(
     return Card(title, anchor, section, [picture(figure, alt, caption)])
 
 
-def table_card(title: str, anchor: str, table: Table, section: str, note: str = "") -> Card:
-    """Make a card of one table and an optional note below it."""
-    blocks: list[Block] = [table]
-    if note:
-        blocks.append(Paragraph(note, "note"))
-    return Card(title, anchor, section, blocks)
-
-
 def in_order(cards: Sequence[Card]) -> list[Card]:
     """Put cards in the order of a report."""
     return sorted(cards, key=lambda card: SECTIONS.index(card.section))

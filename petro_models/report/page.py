@@ -17,27 +17,7 @@ TEMPLATE = "report.html.j2"
 
 
 def report(fit: xr.DataTree | str | Path, path: str | Path) -> Path:
-    """Write the report of a fit, in memory or in a file; the fit alone is enough.
-
-    Parameters
-    ----------
-    fit
-        As `InverseProblem.fit` returns it, or the file it was saved to.
-    path
-        The HTML file to write.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    FitError
-        If the fit is of a model that this version does not declare, or the file cannot be written.
-    FormatError
-        If the file of the fit cannot be read.
-    """
+    """Make `petro_models.report`'s page from a fit, or from the file it was saved to."""
     from petro_models.io.fits import load
     from petro_models.problem import problem_of
 
@@ -46,22 +26,7 @@ def report(fit: xr.DataTree | str | Path, path: str | Path) -> Path:
 
 
 def write_report(problem: "InverseProblem", fit: xr.DataTree, path: str | Path) -> Path:
-    """Write the report of a fit of a problem: whole, or not at all.
-
-    Parameters
-    ----------
-    problem
-        The problem that was fitted.
-    fit
-        Its fit.
-    path
-        The HTML file to write.
-
-    Returns
-    -------
-    Path
-        The file.
-    """
+    """Write the page of a fit of a problem: whole, or not at all."""
     from petro_models.io.fits import write_text
 
     return write_text(render(problem, fit), path)

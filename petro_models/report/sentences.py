@@ -25,7 +25,6 @@ CONTRACTION_CAPTION = (
     "equal-tailed intervals: 1 where the data decide, 0 where they are silent, below 0 where the "
     "posterior is wider than the prior."
 )
-NO_PRIOR_POSTERIOR = "No quantity was sampled under a prior of its own."
 
 SENSITIVITY = (
     "How far the posterior would move if the prior (or the likelihood) counted a little more or "
