@@ -22,6 +22,7 @@ from petro_models.inference.draws import Draws
 from petro_models.inference.nuts import Backend, Point, sample_nuts
 from petro_models.inference.optimum import find_optimum
 from petro_models.inference.smc import sample_smc
+from petro_models.inference.whitened import sample_whitened
 from petro_models.priors import Priors, PriorSpecification
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 type Method = Literal["auto", "nuts", "smc", "exact", "map"]
 METHODS: tuple[str, ...] = ("auto", "nuts", "smc", "exact", "map")
-PREDICTIVE_DRAWS = 1000
 PACKAGES = ("petro_models", "pymc", "numpyro", "jax", "blackjax", "arviz", "numpy", "xarray")
 
 logger = logging.getLogger("petro_models")
@@ -55,6 +55,10 @@ class InverseProblem(ABC):
     """Name of the problem in files and on the command line."""
     model_version: ClassVar[int]
     """Raised whenever the declared model changes meaning."""
+    predictive_draws: ClassVar[int] = 1000
+    """Posterior draws for which data are replicated and densities are kept."""
+    prior_draws: ClassVar[int] = 500
+    """Draws of the prior and of data from it."""
     registry: ClassVar[dict[str, type["InverseProblem"]]] = {}
 
     data: xr.Dataset
@@ -119,6 +123,10 @@ class InverseProblem(ABC):
         """Give points, one per candidate mode, best first; empty to leave it to the sampler."""
         return []
 
+    def _start_of_climb(self) -> Point | None:
+        """Give the point from which whitened NUTS climbs; None to sample the model as it stands."""
+        return None
+
     def _quantities(self) -> list[str]:
         """Name the posterior variables whose sensitivity to the priors matters."""
         return [rv.name for rv in self.model.free_RVs]
@@ -147,9 +155,9 @@ class InverseProblem(ABC):
                 digest.update(content.encode())
         return digest.hexdigest()[:16]
 
-    def prior_predictive(self, draws: int = 500, seed: int = 0) -> xr.DataTree:
+    def prior_predictive(self, draws: int | None = None, seed: int = 0) -> xr.DataTree:
         """Draw parameters and data from the priors: to see whether they know rocks."""
-        return predictive.prior_predictive(self.model, draws, seed)
+        return predictive.prior_predictive(self.model, draws or self.prior_draws, seed)
 
     def fit(
         self,
@@ -209,6 +217,17 @@ class InverseProblem(ABC):
             result = sample_smc(self.model, draws=draws, chains=chains, seed=seed, progressbar=show)
         elif chosen == "map":
             result = find_optimum(self.model, self._starting_points() or [{}])
+        elif (climb := self._start_of_climb()) is not None and backend == "numpyro":
+            result = sample_whitened(
+                self.model,
+                climb,
+                draws=draws,
+                tune=tune,
+                chains=chains,
+                seed=seed,
+                target_accept=target_accept,
+                progressbar=show,
+            )
         else:
             result = sample_nuts(
                 self.model,
@@ -274,7 +293,7 @@ class InverseProblem(ABC):
     def _assemble(self, result: Draws, seed: int) -> tuple[xr.DataTree, xr.Dataset]:
         """Make the fit's groups, and the log likelihood of its thinned draws beside them."""
         posterior = result.posterior
-        thinned = predictive.thin(posterior, PREDICTIVE_DRAWS)
+        thinned = predictive.thin(posterior, self.predictive_draws)
         prior = self.prior_predictive(seed=seed)
         log_prior, log_likelihood = predictive.log_densities(self.model, thinned)
         groups = {
@@ -310,7 +329,7 @@ class InverseProblem(ABC):
             replicated = fit["posterior_predictive"].to_dataset()
             found += checks.predictive(self._predictive_statistics(replicated))
             sensitivity = checks.power_scaling(
-                predictive.thin(posterior, PREDICTIVE_DRAWS),
+                predictive.thin(posterior, self.predictive_draws),
                 fit["log_prior"].to_dataset(),
                 log_likelihood,
                 self._quantities(),

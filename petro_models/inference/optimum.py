@@ -48,7 +48,7 @@ def find_optimum(model: pm.Model, starts: Sequence[Point]) -> Draws:
     best: tuple[float, dict[str, jax.Array]] | None = None
     reached = []
     for start in starts:
-        flat = ravel_pytree(initial | _unconstrained(model, start))[0]
+        flat = ravel_pytree(initial | unconstrained(model, start))[0]
         result = minimize(
             lambda values: tuple(np.asarray(part, float) for part in negative(values)),
             np.asarray(flat),
@@ -73,7 +73,8 @@ def find_optimum(model: pm.Model, starts: Sequence[Point]) -> Draws:
     )
 
 
-def _unconstrained(model: pm.Model, point: Point) -> dict[str, np.ndarray]:
+def unconstrained(model: pm.Model, point: Point) -> dict[str, np.ndarray]:
+    """Carry a point in natural units to the model's unconstrained variables, by their names."""
     values = {}
     for rv in model.free_RVs:
         if rv.name in point:
