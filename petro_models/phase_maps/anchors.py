@@ -1,0 +1,258 @@
+"""Anchors: what each phase looks like on the map, before the model is fitted.
+
+Spots, seeds or compositions say roughly what each phase emits; expectation-maximisation over the
+same cells as the model's then finds intensities, scatter and axes of solid solution. The model's
+priors are stated relative to these anchors, so that a rare class cannot drift to another meaning.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+
+from petro_models.phase_maps.cells import Cells
+from petro_models.phase_maps.density import counting_cells, gaussians, log_density
+from petro_models.phase_maps.forward import counting_variance
+
+PIXELS = 16_000
+ITERATIONS = 40
+LARGEST_SCATTER = 0.3
+"""A phase's relative scatter on the map is at most this where it emits well above background."""
+SMALLEST_DISPERSION = 0.004
+AXIS_GAIN = 0.5
+"""An axis is kept if its variance is at least this share of the counting noise."""
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """First values of everything the map alone says; k phases, e elements, a axes.
+
+    Attributes
+    ----------
+    intensity
+        Mean counts of the pure phases (k, e).
+    dispersion
+        Relative excess scatter that no axis explains (k, e).
+    axis_phase
+        Index of the phase of each axis (a,).
+    axis_loading
+        Change of counts for one standard deviation along each axis (a, e).
+    class_weight
+        Share of each class of `Cells.classes`.
+    unknown_mean, unknown_sd
+        The broad density of pixels that no phase explains (e,).
+    """
+
+    intensity: np.ndarray
+    dispersion: np.ndarray
+    axis_phase: np.ndarray
+    axis_loading: np.ndarray
+    class_weight: np.ndarray
+    unknown_mean: np.ndarray
+    unknown_sd: np.ndarray
+
+    def covariance(self) -> np.ndarray:
+        """Give each phase's covariance of counts beyond counting noise (k, e, e)."""
+        size = self.intensity.shape[1]
+        total = (self.dispersion * self.intensity)[:, :, None] ** 2 * np.eye(size)
+        for k, loading in zip(self.axis_phase, self.axis_loading, strict=True):
+            total[k] += np.outer(loading, loading)
+        return total
+
+
+def find_anchors(
+    counts: np.ndarray,
+    intensity: np.ndarray,
+    cells: Cells,
+    dead_share: np.ndarray,
+    axes_at_most: Sequence[int],
+    seed: int = 0,
+) -> Anchors:
+    """Refine rough intensities of the phases by expectation-maximisation.
+
+    Parameters
+    ----------
+    counts
+        Of pixels (pixel, e); a random part of them is used.
+    intensity
+        Rough mean counts of each pure phase (k, e).
+    cells
+        What a pixel may be.
+    dead_share
+        Dead time over dwell time (e,).
+    axes_at_most
+        How many axes of solid solution each phase may have (k,).
+    seed
+        Of the choice of pixels.
+    """
+    generator = np.random.default_rng(seed)
+    chosen = generator.choice(len(counts), min(PIXELS, len(counts)), replace=False)
+    values = counts[chosen].astype(float)
+    mean, sd = values.mean(axis=0), values.std(axis=0)
+    size = intensity.shape[1]
+    first = np.maximum(intensity, 0.5)
+    anchors = Anchors(
+        intensity=first,
+        dispersion=np.full(first.shape, 0.08),
+        axis_phase=np.zeros(0, dtype=int),
+        axis_loading=np.zeros((0, size)),
+        class_weight=_initial_weights(cells),
+        unknown_mean=mean,
+        unknown_sd=2 * sd + np.sqrt(mean) + 1,
+    )
+    covariance = anchors.covariance()
+    for _ in range(ITERATIONS):
+        responsibility = _responsibilities(anchors, covariance, cells, dead_share, values)
+        anchors, covariance = _update(
+            anchors, covariance, cells, dead_share, values, responsibility, first
+        )
+    return _with_axes(anchors, covariance, dead_share, axes_at_most)
+
+
+def class_probabilities(
+    anchors: Anchors, cells: Cells, dead_share: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """Give the probability of every class of every pixel (pixel, class) under the anchors."""
+    responsibility = _responsibilities(
+        anchors, anchors.covariance(), cells, dead_share, counts.astype(float)
+    )
+    return _by_class(cells, responsibility)
+
+
+def unknown_log_density(values: jnp.ndarray, mean: jnp.ndarray, sd: jnp.ndarray) -> jnp.ndarray:
+    """Give the log density (n,) of the broad normal that stands for unknown matter."""
+    z = (values - mean) / sd
+    return (-0.5 * z**2 - jnp.log(sd) - 0.9189385332046727).sum(axis=-1)
+
+
+def _initial_weights(cells: Cells) -> np.ndarray:
+    count = len(cells.phases)
+    rest = len(cells.classes) - count
+    return np.concatenate([np.full(count, 0.8 / count), np.full(rest, 0.2 / rest)])
+
+
+@jax.jit
+def _cell_posterior(
+    intensity: jnp.ndarray,
+    covariance: jnp.ndarray,
+    fraction: jnp.ndarray,
+    spread: jnp.ndarray,
+    log_weight: jnp.ndarray,
+    unknown: tuple[jnp.ndarray, jnp.ndarray, jnp.ndarray],
+    dead_share: jnp.ndarray,
+    values: jnp.ndarray,
+) -> jnp.ndarray:
+    true = intensity / (1 - intensity * dead_share)
+    moments = counting_cells(true, covariance, fraction, spread, dead_share)
+    inside = log_density(gaussians(*moments), values) + log_weight
+    outside = unknown_log_density(values, unknown[0], unknown[1]) + unknown[2]
+    both = jnp.concatenate([inside, outside[:, None]], axis=1)
+    return jnp.exp(both - logsumexp(both, axis=1, keepdims=True))
+
+
+def _responsibilities(
+    anchors: Anchors,
+    covariance: np.ndarray,
+    cells: Cells,
+    dead_share: np.ndarray,
+    values: np.ndarray,
+) -> np.ndarray:
+    """Give the probability of every cell, the unknown one last, (pixel, cell + 1)."""
+    log_weight = np.log(anchors.class_weight)
+    blocks = [
+        _cell_posterior(
+            anchors.intensity,
+            covariance,
+            cells.fraction,
+            cells.spread,
+            log_weight[cells.class_of_cell] + np.log(cells.share),
+            (anchors.unknown_mean, anchors.unknown_sd, log_weight[-1]),
+            dead_share,
+            block,
+        )
+        for block in np.array_split(values, max(1, len(values) // 16_000))
+    ]
+    return np.concatenate([np.asarray(block) for block in blocks])
+
+
+def _by_class(cells: Cells, responsibility: np.ndarray) -> np.ndarray:
+    owner = np.eye(len(cells.classes))[[*cells.class_of_cell, len(cells.classes) - 1]]
+    return responsibility @ owner
+
+
+def _update(
+    anchors: Anchors,
+    covariance: np.ndarray,
+    cells: Cells,
+    dead_share: np.ndarray,
+    values: np.ndarray,
+    responsibility: np.ndarray,
+    first: np.ndarray,
+) -> tuple[Anchors, np.ndarray]:
+    """Take means and scatter of every phase from the pixels that are purely it."""
+    weight = _by_class(cells, responsibility).mean(axis=0)
+    floor = 1e-5
+    weight = np.maximum(weight, floor) / np.maximum(weight, floor).sum()
+    intensity, covariance = anchors.intensity.copy(), covariance.copy()
+    for k in range(len(cells.phases)):
+        share = responsibility[:, np.flatnonzero(cells.is_pure)[k]]
+        total = share.sum()
+        if total < 30:
+            continue
+        mean = share @ values / total
+        # Anchored: no phase moves far from what it was introduced as.
+        room = 0.35 * first[k] + 3 * np.sqrt(first[k]) + 2
+        intensity[k] = np.clip(mean, first[k] - room, first[k] + room)
+        residual = values - intensity[k]
+        scatter = (residual * share[:, None]).T @ residual / total
+        noise = np.asarray(counting_variance(intensity[k], dead_share))
+        covariance[k] = _excess(scatter, noise, intensity[k])
+    return (
+        replace(anchors, intensity=np.maximum(intensity, 0.3), class_weight=weight),
+        covariance,
+    )
+
+
+def _excess(scatter: np.ndarray, noise: np.ndarray, intensity: np.ndarray) -> np.ndarray:
+    """Take counting noise from a covariance, keep it positive and within bounds."""
+    root = np.sqrt(noise)
+    values, vectors = np.linalg.eigh(scatter / np.outer(root, root) - np.eye(root.size))
+    values = np.clip(values, 0, None)
+    excess = (vectors * values) @ vectors.T * np.outer(root, root)
+    sd = np.sqrt(np.maximum(np.diag(excess), 1e-12))
+    most = LARGEST_SCATTER * intensity + 2 * root
+    shrink = np.minimum(1, most / sd)
+    excess = excess * np.outer(shrink, shrink)
+    return excess + np.diag((SMALLEST_DISPERSION * intensity) ** 2)
+
+
+def _with_axes(
+    anchors: Anchors, covariance: np.ndarray, dead_share: np.ndarray, axes_at_most: Sequence[int]
+) -> Anchors:
+    """Split each phase's scatter into axes of solid solution and dispersion."""
+    phases, loadings = [], []
+    dispersion = np.empty_like(anchors.intensity)
+    for k, excess in enumerate(covariance):
+        root = np.sqrt(np.asarray(counting_variance(anchors.intensity[k], dead_share)))
+        values, vectors = np.linalg.eigh(excess / np.outer(root, root))
+        rest = excess.copy()
+        for index in np.argsort(values)[::-1][: axes_at_most[k]]:
+            if values[index] < AXIS_GAIN:
+                break
+            loading = np.sqrt(values[index]) * vectors[:, index] * root
+            loading = loading * np.sign(loading[np.argmax(np.abs(loading) / root)])
+            phases.append(k)
+            loadings.append(loading)
+            rest -= np.outer(loading, loading)
+        left = np.sqrt(np.maximum(np.diag(rest), 0.0))
+        dispersion[k] = np.maximum(left / anchors.intensity[k], SMALLEST_DISPERSION)
+    size = anchors.intensity.shape[1]
+    return replace(
+        anchors,
+        dispersion=dispersion,
+        axis_phase=np.array(phases, dtype=int),
+        axis_loading=np.array(loadings).reshape(-1, size),
+    )

@@ -1,0 +1,177 @@
+"""Cells: what a pixel may be, with the spread of phase fractions inside each cell.
+
+A pixel is one phase, a mixture of two (a grain boundary), of three (a triple point), or a fine
+mixture of all; or it is unknown. Pairs are cut into several cells along the fraction, each with
+the fraction's mean and variance inside it, so that a coarse grid is unbiased.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+
+UNKNOWN = "unknown"
+THREE_PHASES = "three phases"
+FINE_MIXTURE = "fine mixture"
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The Gaussian cells of a pixel's classes; the unknown class has none.
+
+    Attributes
+    ----------
+    phases
+        Names.
+    pairs, triples
+        Indices of the phases that may share a pixel.
+    fraction, spread
+        Mean (cell, phase) and covariance (cell, phase, phase) of the fractions in each cell.
+    share
+        Weight of a cell inside its class (cell,).
+    class_of_cell
+        Index of the class of each cell, in the order of `classes`.
+    """
+
+    phases: tuple[str, ...]
+    pairs: tuple[tuple[int, int], ...]
+    triples: tuple[tuple[int, int, int], ...]
+    fraction: np.ndarray
+    spread: np.ndarray
+    share: np.ndarray
+    class_of_cell: np.ndarray
+    has_fine_mixture: bool
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes: pure phases, pairs, three phases, fine mixture, unknown."""
+        return [
+            *self.phases,
+            *(f"{self.phases[j]} + {self.phases[k]}" for j, k in self.pairs),
+            *([THREE_PHASES] if self.triples else []),
+            *([FINE_MIXTURE] if self.has_fine_mixture else []),
+            UNKNOWN,
+        ]
+
+    @cached_property
+    def is_pure(self) -> np.ndarray:
+        """Whether each cell is one phase alone (cell,)."""
+        return self.class_of_cell < len(self.phases)
+
+    @cached_property
+    def pair_of_cell(self) -> np.ndarray:
+        """Index of the pair of each cell; -1 elsewhere (cell,)."""
+        pair = self.class_of_cell - len(self.phases)
+        return np.where((pair >= 0) & (pair < len(self.pairs)), pair, -1)
+
+    @cached_property
+    def triple_of_cell(self) -> np.ndarray:
+        """Index of the triple of each cell; -1 elsewhere (cell,)."""
+        first = len(self.phases) + len(self.pairs)
+        is_triple = (self.class_of_cell == first) & bool(self.triples)
+        return np.where(is_triple, np.cumsum(is_triple) - 1, -1)
+
+
+def make_cells(
+    phases: Sequence[str],
+    pairs: Sequence[tuple[int, int]] | None = None,
+    *,
+    triples: bool = True,
+    fine_mixture: bool = True,
+    cells_per_pair: int = 4,
+) -> Cells:
+    """Lay out the cells of a map.
+
+    Parameters
+    ----------
+    phases
+        Names.
+    pairs
+        Pairs of phases that may share a pixel; by default all. Three phases may share one where
+        all their pairs may.
+    triples, fine_mixture
+        Whether these classes exist (they need three phases).
+    cells_per_pair
+        Cells along the fraction of a pair.
+    """
+    count = len(phases)
+    chosen = tuple(combinations(range(count), 2)) if pairs is None else tuple(pairs)
+    known = set(chosen)
+    threes = tuple(
+        three
+        for three in combinations(range(count), 3)
+        if triples and all(pair in known for pair in combinations(three, 2))
+    )
+    rows: list[tuple[np.ndarray, np.ndarray, float, int]] = []
+    for k in range(count):
+        rows.append((np.eye(count)[k], np.zeros((count, count)), 1.0, k))
+    for number, (j, k) in enumerate(chosen):
+        direction = np.eye(count)[j] - np.eye(count)[k]
+        spread = np.outer(direction, direction) / (12 * cells_per_pair**2)
+        for node in (np.arange(cells_per_pair) + 0.5) / cells_per_pair:
+            mean = node * np.eye(count)[j] + (1 - node) * np.eye(count)[k]
+            rows.append((mean, spread, 1 / cells_per_pair, count + number))
+    next_class = count + len(chosen)
+    for three in threes:
+        rows.append((*_dirichlet(count, three, 1.0), 1 / len(threes), next_class))
+    next_class += bool(threes)
+    fine = fine_mixture and count > 2
+    if fine:
+        rows.append((*_dirichlet(count, range(count), 1.0), 1.0, next_class))
+    fraction, spread_of, share, class_of_cell = map(np.array, zip(*rows, strict=True))
+    return Cells(tuple(phases), chosen, threes, fraction, spread_of, share, class_of_cell, fine)
+
+
+def _dirichlet(
+    count: int, members: Sequence[int], concentration: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give mean and covariance of a symmetric Dirichlet over some of the phases."""
+    size = len(members)
+    inside = np.isin(np.arange(count), list(members)).astype(float)
+    mean = inside / size
+    covariance = (np.diag(mean) - np.outer(mean, mean)) / (size * concentration + 1)
+    return mean, covariance
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Nodes that fill the fractions of one pair or triple, for exact integration.
+
+    Attributes
+    ----------
+    members
+        Indices of the phases.
+    fraction
+        Of the phases at each node (node, phase).
+    log_share
+        Log weight of each node; they add up to one.
+    """
+
+    members: tuple[int, ...]
+    fraction: np.ndarray
+    log_share: np.ndarray
+
+
+def pair_patch(count: int, pair: tuple[int, int], nodes: int) -> Patch:
+    """Give midpoints along the fraction of the first phase of a pair, ascending."""
+    place = (np.arange(nodes) + 0.5) / nodes
+    fraction = np.zeros((nodes, count))
+    fraction[:, pair[0]], fraction[:, pair[1]] = place, 1 - place
+    return Patch(pair, fraction, np.full(nodes, -np.log(nodes)))
+
+
+def triple_patch(count: int, triple: tuple[int, int, int], steps: int) -> Patch:
+    """Give the centres of the small triangles that fill the simplex of three phases."""
+    corners = []
+    for i in range(steps):
+        for j in range(steps - i):
+            corners.append((3 * i + 1, 3 * j + 1))
+            if i + j < steps - 1:
+                corners.append((3 * i + 2, 3 * j + 2))
+    first_two = np.array(corners) / (3 * steps)
+    fraction = np.zeros((len(corners), count))
+    fraction[:, triple[0]], fraction[:, triple[1]] = first_two[:, 0], first_two[:, 1]
+    fraction[:, triple[2]] = 1 - first_two.sum(axis=1)
+    return Patch(triple, fraction, np.full(len(corners), -np.log(len(corners))))

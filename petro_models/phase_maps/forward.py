@@ -1,0 +1,135 @@
+"""From phases to expected counts and compositions: pure functions, written once.
+
+Everything takes and gives arrays of NumPy or JAX. The letters of the shapes: k phases, e elements,
+o oxides, d = e + o, c cells, a axes of solid solution.
+"""
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+type Array = jnp.ndarray
+
+
+def observed_counts(true_counts: ArrayLike, dead_share: ArrayLike) -> Array:
+    """Give the mean of the counts that a non-extending dead time lets through.
+
+    Parameters
+    ----------
+    true_counts
+        Expected counts without dead time.
+    dead_share
+        Dead time over dwell time: the share of the dwell that one count blinds.
+
+    References
+    ----------
+    Mueller, J. W. (1973). Dead-time problems. Nuclear Instruments and Methods 112, 47-57.
+    """
+    return jnp.asarray(true_counts) / (1 + jnp.asarray(true_counts) * dead_share)
+
+
+def true_counts(observed: ArrayLike, dead_share: ArrayLike) -> Array:
+    """Undo `observed_counts`."""
+    return jnp.asarray(observed) / (1 - jnp.asarray(observed) * dead_share)
+
+
+def counting_variance(observed: ArrayLike, dead_share: ArrayLike) -> Array:
+    """Give the variance of counts whose mean is `observed`: less than Poisson's by dead time."""
+    observed = jnp.maximum(jnp.asarray(observed), 0.3)
+    return observed * (1 - observed * dead_share) ** 2
+
+
+def calibrated_composition(
+    counts: ArrayLike, background: ArrayLike, sensitivity: ArrayLike
+) -> Array:
+    """Give wt% from counts, ``C = (n - b) / g``, before matrix factors.
+
+    Parameters
+    ----------
+    counts
+        Expected counts (..., e).
+    background, sensitivity
+        Counts without the element, counts per wt% (e,).
+    """
+    return (jnp.asarray(counts) - background) / sensitivity
+
+
+def phase_covariance(
+    intensity: ArrayLike,
+    dispersion: ArrayLike,
+    scatter: ArrayLike,
+    axis_of_phase: ArrayLike,
+    loading: ArrayLike,
+) -> Array:
+    """Give the covariance of true counts and composition within each phase, (k, d, d).
+
+    A position ``z ~ N(0, 1)`` along an axis of solid solution moves counts and composition
+    together by the axis' loading; dispersion and scatter are independent of it.
+
+    Parameters
+    ----------
+    intensity, dispersion
+        Mean counts of the pure phase and their relative excess scatter, (k, e).
+    scatter
+        Scatter of the composition that the map does not see, wt% (k, o).
+    axis_of_phase
+        1 where an axis belongs to a phase, (k, a).
+    loading
+        Change of counts and of wt% for one unit of z, (a, d).
+    """
+    excess = (jnp.asarray(dispersion) * intensity) ** 2
+    diagonal = jnp.concatenate([excess, jnp.asarray(scatter) ** 2], axis=-1)
+    shared = jnp.einsum("ka,ad,af->kdf", axis_of_phase, loading, loading)
+    return shared + diagonal[:, :, None] * jnp.eye(diagonal.shape[-1])
+
+
+def mixed_moments(
+    mean: ArrayLike, covariance: ArrayLike, fraction: ArrayLike, spread: ArrayLike
+) -> tuple[Array, Array]:
+    """Give mean (c, d) and covariance (c, d, d) of mixtures, before counting noise.
+
+    With fractions f of mean `fraction` and covariance `spread`, and x_k the phases' values,
+    ``E[sum f x] = sum E[f] m``, ``Cov = sum (E[f]^2 + V_kk) S_k + m' V m``.
+
+    Parameters
+    ----------
+    mean, covariance
+        Of each phase, (k, d) and (k, d, d).
+    fraction, spread
+        Of each cell: mean fractions (c, k) and their covariance inside the cell (c, k, k).
+    """
+    square = jnp.asarray(fraction) ** 2 + jnp.diagonal(jnp.asarray(spread), axis1=1, axis2=2)
+    within = jnp.einsum("ck,kdf->cdf", square, covariance)
+    between = jnp.einsum("kd,ckl,lf->cdf", mean, spread, mean)
+    return jnp.asarray(fraction) @ jnp.asarray(mean), within + between
+
+
+def with_counting(
+    mean: ArrayLike,
+    covariance: ArrayLike,
+    dead_share: ArrayLike,
+    noise_share: ArrayLike = 1.0,
+) -> tuple[Array, Array]:
+    """Turn moments of true counts into those of observed counts (first e of the d values).
+
+    Parameters
+    ----------
+    mean, covariance
+        (c, d) and (c, d, d).
+    dead_share
+        As in `observed_counts`, (e,).
+    noise_share
+        Variance of the counting noise over that of one pixel: below 1 for averages of pixels.
+    """
+    mean, covariance, dead_share = map(jnp.asarray, (mean, covariance, dead_share))
+    n_elements = dead_share.shape[0]
+    rest = mean.shape[1] - n_elements
+    counts = observed_counts(mean[:, :n_elements], dead_share)
+    slope = 1 / (1 + mean[:, :n_elements] * dead_share) ** 2
+    slope = jnp.concatenate([slope, jnp.ones((mean.shape[0], rest))], axis=1)
+    noise = noise_share * counting_variance(counts, dead_share)
+    noise = jnp.concatenate([noise, jnp.zeros((mean.shape[0], rest))], axis=1)
+    shaped = slope[:, :, None] * covariance * slope[:, None, :]
+    return (
+        jnp.concatenate([counts, mean[:, n_elements:]], axis=1),
+        shaped + noise[:, :, None] * jnp.eye(mean.shape[1]),
+    )
