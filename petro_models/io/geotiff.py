@@ -65,7 +65,7 @@ def write_classes(
     *,
     description: str,
 ) -> None:
-    """Write class numbers, (y, x), with a palette: colours (class, 3) of 0 to 255; 0 is "no data"."""
+    """Write class numbers, (y, x), with colours (class, 3) of 0 to 255; class 0 is "no data"."""
     palette = np.zeros((3, 256), dtype=np.uint16)
     palette[:, : len(colours)] = np.asarray(colours, dtype=np.uint16).T * 257
     tifffile.imwrite(

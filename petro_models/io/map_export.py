@@ -23,8 +23,8 @@ CLIPPED_PERCENT = (0.5, 99.5)
 def write_xmaptools(fit: xr.DataTree, folder: str | Path) -> Path:
     """Write composition maps and phase masks as the text matrices that XMapTools imports.
 
-    One tab-separated matrix per file, no header, first line of the map on top. XMapTools knows a map
-    by its file's name and takes 0 for "nothing here", so unknown pixels are 0.
+    One tab-separated matrix per file, no header, first line of the map on top. XMapTools knows a
+    map by its file's name and takes 0 for "nothing here", so unknown pixels are 0.
 
     - ``<oxide>.txt``: wt%, to be imported into the category "Merged";
     - ``sd/<oxide>_sd.txt``: its standard deviation (apart, for XMapTools would take it for the

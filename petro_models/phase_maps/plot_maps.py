@@ -1,4 +1,4 @@
-"""Maps of a fit: phases, fractions, compositions with their errors, colours, what is unexplained."""
+"""Maps of a fit: phases, fractions, compositions with their errors, what is unexplained."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,6 +22,8 @@ from petro_models.phase_maps.map_answers import (
 from petro_models.phase_maps.regions import checked_region, phase_mask
 from petro_models.report import style
 from petro_models.report.chemistry import pretty
+
+CHANNELS = {"red": "#ff0000", "green": "#00ff00", "blue": "#0000ff"}
 
 
 @style.styled
@@ -168,17 +170,12 @@ def plot_rgb(fit: xr.DataTree, channels: Sequence[str]) -> Figure:
     grid = grid_of(answers)
     figure, (axes,) = parts.map_figure(grid, 1, 0.4)
     layers, handles = [], []
-    for name, colour in zip(channels, ("red", "green", "blue"), strict=True):
+    for name, colour in zip(channels, CHANNELS, strict=True):
         values, unit = _channel(fit, answers, name)
         low, high = parts.spread(values)
         layers.append(np.clip((np.nan_to_num(values, nan=low) - low) / (high - low), 0, 1))
-        text = f"{colour}: {pretty(name)}, {_number(low)} to {_number(high)} {unit}"
-        handles.append(
-            Patch(
-                color=f"#{'f00' if colour == 'red' else '0c0' if colour == 'green' else '00f'}",
-                label=text,
-            )
-        )
+        text = f"{colour}: {pretty(name)}, {_number(low, high)} to {_number(high, high)} {unit}"
+        handles.append(Patch(color=CHANNELS[colour], label=text))
     parts.draw_map(axes, np.stack(layers, axis=-1), grid, interpolation_stage="rgba")
     axes.set_title(" · ".join(pretty(name) for name in channels))
     figure.legend(loc="outside lower left", handles=handles, ncols=3, columnspacing=1.2)
@@ -198,20 +195,30 @@ def plot_residual(fit: xr.DataTree) -> Figure:
     -------
     Figure
         Evidence: log density of a pixel's counts under the model relative to what its class
-        expects; near 0 is explained, the darker the less.
+        expects; near 0 is explained, the darker the less. The colours reach six times as far below
+        the median as the 16th percentile does.
     """
     answers = answers_of(fit, "evidence", "unknown_probability")
     grid = grid_of(answers)
     figure, (left, right) = parts.map_figure(grid, 2)
     evidence = parts.plane(answers["evidence"])
-    limits = parts.spread(evidence, (0.5, 75.0))
+    limits = _tail(evidence)
     parts.draw_values(left, evidence, grid, "evidence (nat)", limits=limits, cmap="magma")
     unknown = parts.plane(answers["unknown_probability"])
     parts.draw_values(right, unknown, grid, "P(unknown)", limits=(0.0, 1.0), cmap="magma_r")
-    left.set_title("Evidence: low where counts are not explained")
+    left.set_title("Evidence, dark: not explained")
     share = 100 * float(np.nanmean(unknown))
     right.set_title(f"P(unknown), {share:.2g} % of the area")
     return figure
+
+
+def _tail(evidence: np.ndarray) -> tuple[float, float]:
+    """Give limits that leave the scatter of explained pixels pale."""
+    finite = evidence[np.isfinite(evidence)]
+    if not finite.size:
+        return -1.0, 0.0
+    low, middle = np.percentile(finite, [16, 50])
+    return float(middle - max(6 * (middle - low), 1e-6)), float(middle)
 
 
 def _phase_handles(answers: xr.Dataset, index: np.ndarray) -> list[Patch]:
@@ -274,5 +281,8 @@ def _channel(fit: xr.DataTree, answers: xr.Dataset, name: str) -> tuple[np.ndarr
     )
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+def _number(value: float, largest: float) -> str:
+    """Write a limit of a colour; what is below a thousandth of the largest value is 0."""
+    if abs(value) < 1e-3 * abs(largest):
+        return "0"
+    return f"{value:,.0f}" if abs(largest) >= 1000 else f"{value:.3g}".replace("-", "−")

@@ -1,5 +1,7 @@
 """Parts that figures of phase maps share: colours, map panels, colour bars, scale bars."""
 
+from typing import Literal
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -17,9 +19,18 @@ ERROR_MAP = "magma"
 UNKNOWN_COLOUR = style.INK
 HIDDEN_COLOUR = "#e3e6ea"
 """Of pixels that are not asked for."""
-IMAGE_DOTS_PER_INCH = 160
+IMAGE_DOTS_PER_INCH = 120
 """Finer than the page's own, so that a map keeps its small grains; images stay images in SVG."""
 PERCENTILES = (1.0, 99.0)
+EXTENSIONS: dict[tuple[bool, bool], Literal["neither", "min", "max", "both"]] = {
+    (False, False): "neither",
+    (True, False): "min",
+    (False, True): "max",
+    (True, True): "both",
+}
+"""Arrows of a colour bar, by whether values lie below and above it."""
+WIDE_BELOW = 0.4
+"""Height over width of maps that are wide."""
 BAR_SHARE = 0.22
 """Part of a map's width that its scale bar may take."""
 
@@ -37,7 +48,9 @@ def phase_colours(number: int) -> list[str]:
 
 
 def map_figure(grid: Grid, panels: int, legend_inches: float = 0.0) -> tuple[Figure, list[Axes]]:
-    """Make a figure with map panels side by side, as high as the map's shape asks for.
+    """Make a figure with map panels, as high as the map's shape asks for.
+
+    Two panels stand side by side, those of wide maps one above the other.
 
     Parameters
     ----------
@@ -48,12 +61,14 @@ def map_figure(grid: Grid, panels: int, legend_inches: float = 0.0) -> tuple[Fig
     legend_inches
         Height to keep free below the panels.
     """
-    width = 9.6 if panels == 2 else 7.0
     aspect = grid.shape[0] / grid.shape[1]
-    height = float(np.clip((width / panels - 1.5) * aspect, 1.6, 7.5)) + 1.0 + legend_inches
-    figure = style.new_figure(width, height)
+    rows = panels if aspect < WIDE_BELOW else 1
+    width = 9.6 if panels == 2 else 7.0
+    beside = 0.75 if panels == 1 else 1.55
+    panel = float(np.clip((width * rows / panels - beside) * aspect, 0.9, 7.5))
+    figure = style.new_figure(width, rows * (panel + 0.85) + legend_inches)
     figure.set_dpi(IMAGE_DOTS_PER_INCH)
-    axes = figure.subplots(1, panels, squeeze=False)[0]
+    axes = figure.subplots(rows, panels // rows, squeeze=False).ravel()
     return figure, list(axes)
 
 
@@ -100,20 +115,12 @@ def draw_values(
     low, high = limits or spread(values)
     axes.set_facecolor(HIDDEN_COLOUR)
     finite = values[np.isfinite(values)]
-    below, above = (finite < low).any(), (finite > high).any()
     image = draw_map(axes, np.ma.masked_invalid(values), grid, cmap=cmap, norm=Normalize(low, high))
     figure = axes.get_figure(root=True)
     assert figure is not None  # axes always belong to one
+    beyond = (bool((finite < low).any()), bool((finite > high).any()))
     bar = figure.colorbar(
-        image,
-        ax=axes,
-        label=label,
-        extend={(True, True): "both", (True, False): "min", (False, True): "max"}.get(
-            (bool(below), bool(above)), "neither"
-        ),
-        fraction=0.05,
-        pad=0.02,
-        aspect=24,
+        image, cax=axes.inset_axes((1.03, 0.0, 0.04, 1.0)), label=label, extend=EXTENSIONS[beyond]
     )
     bar.outline.set_visible(False)
     bar.ax.locator_params(nbins=6)
@@ -135,7 +142,7 @@ def add_scale_bar(axes: Axes, grid: Grid) -> None:
     """Draw a bar of a round length in the lower left corner."""
     length = bar_length(grid)
     text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
-    height = 0.012 * grid.shape[0] * grid.step
+    height = 0.01 * min(grid.shape) * grid.step
     bar = AnchoredSizeBar(
         axes.transData,
         length,

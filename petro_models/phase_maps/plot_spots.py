@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from petro_models.errors import DataError
 from petro_models.phase_maps.map_answers import NORMAL_95, answers_of, data_of, labels_of
-from petro_models.phase_maps.plot_parts import phase_colours, phase_index_map
+from petro_models.phase_maps.plot_parts import IMAGE_DOTS_PER_INCH, phase_colours, phase_index_map
 from petro_models.report import style
 from petro_models.report.chemistry import pretty
 
@@ -31,8 +31,8 @@ def plot_calibration(fit: xr.DataTree) -> Figure:
     Returns
     -------
     Figure
-        Bars: 90 % intervals of prediction and measurement. Hollow: mixed spots. Above each panel:
-        in how many spots the two agree within the 90 % interval of their difference.
+        Bars: 90 % intervals of prediction and measurement, and below of their difference. Hollow:
+        mixed spots. Above each panel: in how many spots the difference's interval holds 0.
 
     Raises
     ------
@@ -46,12 +46,13 @@ def plot_calibration(fit: xr.DataTree) -> Figure:
         raise DataError("the spots of this fit measured none of its oxides")
     columns = min(COLUMNS, len(shown))
     rows = int(np.ceil(len(shown) / columns))
-    figure = style.new_figure(3.2 * columns, 0.7 + 2.75 * rows)
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, oxide in zip(panels, shown, strict=False):
-        _draw_pairs(axes, oxide, pairs)
-    for axes in panels[len(shown) :]:
-        axes.set_visible(False)
+    figure = style.new_figure(3.2 * columns, 0.6 + 3.5 * rows)
+    figure.set_dpi(IMAGE_DOTS_PER_INCH)
+    cells = figure.add_gridspec(rows, columns)
+    for place, oxide in enumerate(shown):
+        cell = cells[divmod(place, columns)].subgridspec(2, 1, height_ratios=[2.6, 1], hspace=0.02)
+        above, below = cell.subplots(sharex=True)
+        _draw_pairs(above, below, oxide, pairs)
     figure.legend(loc="outside lower left", handles=_handles(answers, pairs), ncols=4)
     return figure
 
@@ -113,48 +114,36 @@ def _phases_at(answers: xr.Dataset, data: xr.Dataset) -> tuple[np.ndarray, np.nd
     return index, pure < MIXED_BELOW
 
 
-def _draw_pairs(axes: Axes, oxide: str, pairs: _Pairs) -> None:
-    x, y = pairs.measured(oxide), pairs.get("predicted", oxide)
-    x_sd, y_sd = pairs.get("measured_sd", oxide), pairs.get("predicted_sd", oxide)
-    both = np.isfinite(x) & np.isfinite(y)
-    ends = np.concatenate([x[both], y[both]])
+def _draw_pairs(above: Axes, below: Axes, oxide: str, pairs: _Pairs) -> None:
+    """Draw predicted against measured, and below it their difference."""
+    kinds = ("measured", "predicted", "measured_sd", "predicted_sd")
+    every = {kind: pairs.get(kind, oxide) for kind in kinds}
+    both = np.isfinite(every["measured"]) & np.isfinite(every["predicted"])
+    x, y, x_sd, y_sd = (every[kind][both] for kind in kinds)
+    colours, mixed = pairs.colours[both], pairs.mixed[both]
+    difference, reach = y - x, NORMAL_95 * np.hypot(x_sd, y_sd)
+    bars = {"colors": colours, "lw": 0.9, "alpha": 0.7, "rasterized": True}
+    above.hlines(y, x - NORMAL_95 * x_sd, x + NORMAL_95 * x_sd, **bars)
+    above.vlines(x, y - NORMAL_95 * y_sd, y + NORMAL_95 * y_sd, **bars)
+    below.vlines(x, difference - reach, difference + reach, **bars)
+    for axes, height in ((above, y), (below, difference)):
+        for which, faces in ((~mixed, colours[~mixed]), (mixed, "white")):
+            axes.scatter(
+                x[which], height[which], s=15, lw=1, zorder=3, edgecolors=colours[which], c=faces
+            )
+        axes.grid()
+    ends = np.concatenate([x, y]) if len(x) else np.array([0.0, 1.0])
     room = 0.06 * (np.ptp(ends) or 1.0)
     limits = (float(ends.min() - room), float(ends.max() + room))
-    axes.plot(limits, limits, color=style.MUTED, lw=1, ls=(0, (4, 3)), zorder=1)
-    colours = pairs.colours
-    axes.hlines(
-        y[both],
-        (x - NORMAL_95 * x_sd)[both],
-        (x + NORMAL_95 * x_sd)[both],
-        colors=colours[both],
-        lw=0.8,
-        alpha=0.55,
-    )
-    axes.vlines(
-        x[both],
-        (y - NORMAL_95 * y_sd)[both],
-        (y + NORMAL_95 * y_sd)[both],
-        colors=colours[both],
-        lw=0.8,
-        alpha=0.55,
-    )
-    for which, face in ((both & ~pairs.mixed, None), (both & pairs.mixed, "white")):
-        axes.scatter(
-            x[which],
-            y[which],
-            s=22,
-            lw=1.1,
-            zorder=3,
-            edgecolors=colours[which],
-            c=colours[which] if face is None else face,
-        )
-    agree = np.abs(x - y)[both] <= NORMAL_95 * np.hypot(x_sd, y_sd)[both]
-    axes.set(xlim=limits, ylim=limits, aspect="equal")
-    axes.set_title(f"{pretty(oxide)}: {agree.sum()} of {both.sum()} agree", fontsize=9.5)
-    axes.set_xlabel("measured (wt%)")
-    axes.set_ylabel("predicted (wt%)")
-    axes.locator_params(nbins=5)
-    axes.grid()
+    equal = {"color": style.MUTED, "lw": 1, "ls": (0, (4, 3)), "zorder": 1}
+    above.plot(limits, limits, **equal)
+    below.axhline(0.0, **equal)
+    above.set(xlim=limits, ylim=limits, ylabel="predicted (wt%)")
+    below.set(xlabel="measured (wt%)", ylabel="difference")
+    agree = int((np.abs(difference) <= reach).sum())
+    above.set_title(f"{pretty(oxide)}: {agree} of {len(x)} agree", fontsize=9.5)
+    above.locator_params(nbins=5)
+    below.locator_params(axis="y", nbins=3)
 
 
 def _handles(answers: xr.Dataset, pairs: _Pairs) -> list[Line2D]:

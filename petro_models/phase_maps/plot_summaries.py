@@ -21,6 +21,8 @@ from petro_models.report.chemistry import pretty
 
 BINS = 80
 MOST_PANELS = 6
+SHOWN_FRACTION = 0.02
+"""Phases that nowhere on a transect hold more than this are not drawn."""
 SHOWN_OXIDE = 0.3
 """Oxides of less wt% than this everywhere on a transect are not drawn unless asked for."""
 
@@ -141,7 +143,8 @@ def plot_transect(strip: xr.Dataset, names: Sequence[str] | None = None) -> Figu
     -------
     Figure
         Dark band: 90 % interval from the pixels' own errors. Pale band: with the calibration's
-        error, which moves the whole curve together. Below: mean fractions of the phases.
+        error, which moves the whole curve together. Below, where there are several: mean fractions
+        of the phases.
 
     Raises
     ------
@@ -149,9 +152,12 @@ def plot_transect(strip: xr.Dataset, names: Sequence[str] | None = None) -> Figu
         If a name is neither an oxide nor a quantity of the transect.
     """
     curves = _curves(strip, names)
-    figure = style.new_figure(7.6, 0.9 + 1.25 * len(curves) + 1.3)
-    ratios = [1.0] * len(curves) + [0.8]
-    panels = figure.subplots(len(curves) + 1, 1, sharex=True, height_ratios=ratios)
+    phases = labels_of(strip, "phase")
+    fractions = np.nan_to_num(strip["phase_fraction"].transpose("phase", "position").to_numpy())
+    seen = fractions.max(axis=1) > SHOWN_FRACTION
+    mixture = int(seen.sum() > 1)
+    figure = style.new_figure(7.6, 0.9 + 1.25 * (len(curves) + mixture))
+    panels = figure.subplots(len(curves) + mixture, 1, sharex=True, squeeze=False).ravel()
     distance = strip["position"].to_numpy()
     unit = "µm" if strip["position"].attrs["units"] == "um" else "pixel"
     for axes, (label, curve) in zip(panels, curves.items(), strict=False):
@@ -159,30 +165,23 @@ def plot_transect(strip: xr.Dataset, names: Sequence[str] | None = None) -> Figu
         axes.set_ylabel(label)
         axes.locator_params(axis="y", nbins=4)
         axes.grid()
-    names_of_phases = labels_of(strip, "phase")
-    axes = panels[-1]
-    axes.stackplot(
-        distance,
-        np.nan_to_num(strip["phase_fraction"].transpose("phase", "position").to_numpy()),
-        colors=phase_colours(len(names_of_phases)),
-        alpha=0.75,
-        lw=0,
-    )
-    axes.set(ylim=(0, 1), xlim=(distance[0], distance[-1]), ylabel="fraction")
-    axes.set_xlabel(f"distance along the transect ({unit})")
+    colours = phase_colours(len(phases))
+    if mixture:
+        panels[-1].stackplot(distance, fractions, colors=colours, alpha=0.75, lw=0)
+        panels[-1].set(ylim=(0, 1), ylabel="fraction")
+    panels[-1].set_xlim(distance[0], distance[-1])
+    panels[-1].set_xlabel(f"distance along the transect ({unit})")
     figure.align_ylabels(panels)
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=style.POSTERIOR, label="mean"),
         Patch(color=style.POSTERIOR, alpha=0.45, lw=0, label="90 %, pixels' own errors"),
         Patch(color=style.POSTERIOR, alpha=0.18, lw=0, label="90 %, with calibration"),
     ]
-    colours = phase_colours(len(names_of_phases))
-    seen = strip["phase_fraction"].max("position").to_numpy() > 0.02
-    handles += [
-        Patch(color=colour, alpha=0.75, lw=0, label=name)
-        for colour, name, there in zip(colours, names_of_phases, seen, strict=True)
-        if there
-    ]
+    if mixture:
+        handles += [
+            Patch(color=colours[index], alpha=0.75, lw=0, label=phases[index])
+            for index in np.flatnonzero(seen)
+        ]
     figure.legend(loc="outside lower left", handles=handles, ncols=4)
     return figure
 
@@ -228,8 +227,8 @@ def _added_curves(strip: xr.Dataset, name: str) -> dict[str, Curve]:
     ending = f" ({units})" if units not in ("", "1") else ""
     mean = strip[name]
     none = xr.zeros_like(mean)
-    whole = strip[f"{name}_sd"] if f"{name}_sd" in strip else none
-    own = strip[f"{name}_independent_sd"] if f"{name}_independent_sd" in strip else whole
+    whole = strip.get(f"{name}_sd", none)
+    own = strip.get(f"{name}_independent_sd", whole)
     others = [dim for dim in mean.dims if dim != "position"]
     if not others:
         return {f"{name}{ending}": (mean.to_numpy(), own.to_numpy(), whole.to_numpy())}
