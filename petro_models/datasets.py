@@ -1,12 +1,14 @@
-"""Published whole-rock tables: small ones bundled, larger ones found through PETRO_MODELS_DATA."""
+"""Published tables and maps: small ones bundled, larger ones found through PETRO_MODELS_DATA."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
 from petro_models.errors import DataError, nearest
+from petro_models.io.epma import read_epma, read_phase_seeds, read_spots
 from petro_models.io.mass_tables import read_mass_table
 
 CITATIONS = {
@@ -23,11 +25,28 @@ CITATIONS = {
         "variable rocks, an extension of geochemical mass balance: Critical zone and landscape "
         "evolution. Earth Surface Processes and Landforms 42, 2457-2468"
     ),
+    "alps": (
+        "Lanari, P., Vidal, O., De Andrade, V., Dubacq, B., Lewin, E., Grosch, E.G., Schwartz, S. "
+        "(2014) XMapTools: A MATLAB-based program for electron microprobe X-ray image processing "
+        "and geothermobarometry. Computers & Geosciences 62, 227-240; map of the XMapTools "
+        "tutorial 'Alps'"
+    ),
+    "qntmap_minimal": (
+        "Yasumoto, A., Yoshida, K., Kuwatani, T., Nakamura, D., Svojtka, M., Hirajima, T. (2018) "
+        "A rapid and precise quantitative electron probe chemical mapping technique and its "
+        "application to an ultrahigh-pressure eclogite from the Moldanubian Zone of the Bohemian "
+        "Massif (Nové Dvory, Czech Republic). American Mineralogist 103, 1690-1698; synthetic "
+        "example of the program qntmap"
+    ),
+    "epmatools_demo": "Lexa, O. epmatools, example data (github.com/ondrolexa/epmatools)",
 }
-"""Where each table comes from; cite it when you use the data."""
+"""Where each data set comes from; cite it when you use the data."""
 
 _BUNDLED = Path(__file__).parent / "bundled"
 _LAURELS = Path("mass_transfer") / "laurels_preserve_wells_fisher2017.csv"
+_ALPS = Path("epma") / "alps" / "alps.zip"
+_QNTMAP = Path("epma") / "qntmap_minimal" / "inst" / "extdata" / "minimal"
+_EPMATOOLS = Path("epma") / "epmatools_demo"
 
 
 def names() -> list[str]:
@@ -120,6 +139,76 @@ def laurels_preserve() -> xr.Dataset:
     return _cited(table, "laurels_preserve")
 
 
+def alps() -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
+    """Load the map of an Alpine chloritoid-chlorite-phengite-quartz rock of XMapTools' tutorial.
+
+    The file stays outside the package, in the folder named by the environment variable
+    PETRO_MODELS_DATA, under ``epma/alps/alps.zip``.
+
+    Returns
+    -------
+    maps, spots, seeds
+        500 x 400 pixels of 1 um, counts of eight elements (dwell time and current are not known);
+        177 spot analyses of ten oxides, placed by the nominal registration; four phases with
+        densities.
+
+    Raises
+    ------
+    DataError
+        If the variable is not set or the file is not there.
+    """
+    file = _external(_ALPS)
+    maps = read_epma(file, step_um=1.0)
+    return _all_cited("alps", maps, read_spots(file, maps), read_phase_seeds(file, maps))
+
+
+def qntmap_minimal() -> tuple[xr.Dataset, xr.Dataset]:
+    """Load the synthetic olivine and quartz of the program qntmap, in JEOL's format.
+
+    The folder stays outside the package, under
+    ``epma/qntmap_minimal/inst/extdata/minimal`` in the folder that PETRO_MODELS_DATA names.
+
+    Returns
+    -------
+    maps, spots
+        100 x 100 pixels, counts of Si and Mg; 40 spots with intensities.
+
+    Raises
+    ------
+    DataError
+        If the variable is not set or the folder is not there.
+    """
+    folder = _external(_QNTMAP)
+    maps = read_epma(folder)
+    return _all_cited("qntmap_minimal", maps, read_spots(folder, maps))
+
+
+def epmatools_demo() -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
+    """Load the garnet-bearing rock of the program epmatools.
+
+    The files stay outside the package, under ``epma/epmatools_demo`` in the folder that
+    PETRO_MODELS_DATA names.
+
+    Returns
+    -------
+    maps, spots, seeds
+        270 x 230 pixels, counts of twelve elements (dwell time and current are not known); 16
+        analyses without positions, labelled by mineral; seven labelled phases.
+
+    Raises
+    ------
+    DataError
+        If the variable is not set or a file is not there.
+    """
+    file = _external(_EPMATOOLS / "ex1.h5")
+    spots = read_spots(_external(_EPMATOOLS / "minerals.csv"))
+    numbered = [str(label) for label in spots["phase"].values]
+    spots["phase"] = ("spot", [label.partition("-")[0] for label in numbered])
+    spots.attrs["notes"] += "\nnumbers of analyses taken off the labels (bt-01 -> bt)"
+    maps = read_epma(file)
+    return _all_cited("epmatools_demo", maps, spots, read_phase_seeds(file, maps))
+
+
 def _read_laurels(file: Path, zeros: str, limits: dict[str, float] | None) -> xr.Dataset:
     """Read the wells with one meaning of zero."""
     return read_mass_table(
@@ -137,7 +226,7 @@ def _read_laurels(file: Path, zeros: str, limits: dict[str, float] | None) -> xr
 
 
 def _external(relative: Path) -> Path:
-    """Find a file in the data folder."""
+    """Find a file or folder in the data folder."""
     folder = os.environ.get("PETRO_MODELS_DATA")
     if not folder:
         raise DataError(
@@ -145,7 +234,7 @@ def _external(relative: Path) -> Path:
             f"the folder that holds {relative.as_posix()}."
         )
     file = Path(folder) / relative
-    if not file.is_file():
+    if not file.exists():
         raise DataError(
             f"{relative.as_posix()} is not in the folder that PETRO_MODELS_DATA names ({folder}). "
             "Put the file there, or set PETRO_MODELS_DATA to the folder that holds it."
@@ -157,3 +246,8 @@ def _cited(table: xr.Dataset, name: str) -> xr.Dataset:
     """Attach the citation."""
     table.attrs["citation"] = CITATIONS[name]
     return table
+
+
+def _all_cited(name: str, *data: xr.Dataset) -> tuple[Any, ...]:
+    """Attach the citation to every part."""
+    return tuple(_cited(part, name) for part in data)

@@ -106,6 +106,11 @@ def in_file(place: str) -> Locate:
     return lambda row, column: f"{place}, row {row + 1}, column {column + 1}"
 
 
+def image_pixel(place: str) -> Locate:
+    """Name cells by their place in the image."""
+    return lambda row, column: f"{place}, image row {row}, column {column} (from 0)"
+
+
 def check_shape(matrix: np.ndarray, expected: tuple[int, int], place: str, stated_by: str) -> None:
     """Raise FormatError unless a matrix has the shape that its conditions state."""
     if matrix.shape != expected:

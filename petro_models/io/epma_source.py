@@ -52,6 +52,12 @@ class Source:
             return read_bytes(self.folder / self.prefix / name, self.place(name))
         return _read_member(self.archive, self.prefix + name, self.place(name))
 
+    def head(self, name: str, most: int = 8192) -> bytes:
+        """Give the first bytes of one file, enough to recognise its format."""
+        if self.folder is not None:
+            return read_bytes(self.folder / self.prefix / name, self.place(name), most)
+        return _read_member(self.archive, self.prefix + name, self.place(name), most)
+
     def text(self, name: str) -> str:
         """Give the content of one text file."""
         return decode(self.read(name), self.place(name))
@@ -104,16 +110,17 @@ def open_source(path: Path) -> Source:
     return Source("", tuple(beside), path.parent, chosen=path.name)
 
 
-def read_bytes(file: Path, place: str) -> bytes:
-    """Read a file of moderate size."""
+def read_bytes(file: Path, place: str, most: int | None = None) -> bytes:
+    """Read a file of moderate size, or the first bytes of any."""
     try:
-        size = file.stat().st_size
-        if size > MEMBER_LIMIT_BYTES:
-            raise FormatError(_too_long(place))
-        return file.read_bytes()
+        with file.open("rb") as handle:
+            data = handle.read(MEMBER_LIMIT_BYTES + 1 if most is None else most)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise FormatError(f"{place}: cannot be read ({reason}).") from None
+    if len(data) > MEMBER_LIMIT_BYTES:
+        raise FormatError(_too_long(place))
+    return data
 
 
 def decode(content: bytes, place: str) -> str:
@@ -170,11 +177,11 @@ def _members(content: bytes, place: str) -> list[str]:
     ]
 
 
-def _read_member(content: bytes, name: str, place: str) -> bytes:
+def _read_member(content: bytes, name: str, place: str, most: int | None = None) -> bytes:
     """Read one file of an archive, never more of it than the limit, whatever it claims."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(name) as member:
-            data = member.read(MEMBER_LIMIT_BYTES + 1)
+            data = member.read(MEMBER_LIMIT_BYTES + 1 if most is None else most)
     except KeyError:
         raise FormatError(f"{place}: no such file in the archive.") from None
     except _DAMAGED_ZIP as error:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from petro_models.errors import DataError, nearest
 from petro_models.io import species as chemistry
-from petro_models.io.epma_matrix import Locate, whole_counts
+from petro_models.io.epma_matrix import image_pixel, whole_counts
 from petro_models.phase_maps.schema import (
     AXES,
     TERMS,
@@ -105,7 +105,7 @@ def epma_maps(
     check_elements(elements, source)
     where = {name: (places or {}).get(name, f"{source}, map of {name}") for name in elements}
     checked = {
-        name: whole_counts(np.asarray(matrix), _cell(where[name]))
+        name: whole_counts(np.asarray(matrix), image_pixel(where[name]))
         for name, matrix in counts.items()
     }
     _check_same_shape(checked, where)
@@ -264,8 +264,8 @@ def epma_spots(
         attrs={"source": source, "format": format},
     )
     if stage_x is not None or stage_y is not None:
-        for name, values in zip(("stage_x", "stage_y"), stage, strict=True):
-            spots[name] = ("spot", values, {"units": stage_unit})
+        for name, position_of_stage in zip(("stage_x", "stage_y"), stage, strict=True):
+            spots[name] = ("spot", position_of_stage, {"units": stage_unit})
     if extra_elements is not None:
         spots = spots.assign_coords(element=np.array(extra_elements, dtype=str))
     for name, (dims, values, units) in (extras or {}).items():
@@ -340,11 +340,6 @@ def pixel_positions(
     ones = np.ones_like(np.asarray(stage_x, dtype=float))
     column, row = np.asarray(stage_to_pixel, dtype=float) @ np.stack([stage_x, stage_y, ones])
     return column, row
-
-
-def _cell(place: str) -> Locate:
-    """Name a pixel of one map."""
-    return lambda row, column: f"{place}, row {row}, column {column} (from 0)"
 
 
 def _check_same_shape(arrays: Mapping[str, np.ndarray], where: Mapping[str, str]) -> None:

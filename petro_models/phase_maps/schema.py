@@ -1,5 +1,7 @@
 """The schemas of EPMA maps, spot analyses and phase seeds, and checks that data follow them."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import xarray as xr
 
@@ -84,8 +86,8 @@ def validate_spots(spots: xr.Dataset, maps: xr.Dataset | None = None) -> None:
         On the first violation, naming the variable, the spot and the remedy.
     """
     pair = ("spot", "oxide")
-    wanted = {"wt_percent": pair, "wt_percent_sd": pair}
-    wanted |= {name: ("spot",) for name in ("column", "row", "phase")}
+    wanted: dict[str, tuple[str, ...]] = {"wt_percent": pair, "wt_percent_sd": pair}
+    wanted |= dict.fromkeys(("column", "row", "phase"), ("spot",))
     _check_variables(spots, wanted, "build spots with epma_spots or read_spots")
     if "cation" not in spots.coords or spots["cation"].dims != ("oxide",):
         raise DataError("coordinate 'cation' (oxide) is missing; it names what an oxide measures.")
@@ -116,7 +118,7 @@ def validate_seeds(seeds: xr.Dataset, maps: xr.Dataset | None = None) -> None:
     """
     _check_variables(
         seeds,
-        {name: ("phase",) for name in ("column", "row", "density_kg_m3")},
+        dict.fromkeys(("column", "row", "density_kg_m3"), ("phase",)),
         "build seeds with phase_seeds or read_phase_seeds",
     )
     _check_unique(seeds, "phase")
@@ -214,7 +216,7 @@ def check_affine(matrix: np.ndarray) -> None:
         )
 
 
-def _check_variables(data: xr.Dataset, wanted: dict[str, tuple[str, ...]], remedy: str) -> None:
+def _check_variables(data: xr.Dataset, wanted: Mapping[str, tuple[str, ...]], remedy: str) -> None:
     """Check that variables are there, with their dims and coordinates."""
     if not isinstance(data, xr.Dataset):
         raise DataError(f"{type(data).__name__} is no xarray Dataset; {remedy}.")
