@@ -5,6 +5,7 @@ of exactly the standard deviations it states.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import xarray as xr
@@ -108,6 +109,7 @@ def fitlike(
     return fit, truth
 
 
+@lru_cache
 def _truth(shape: tuple[int, int]) -> Truth:
     """Draw the phases four times finer than the pixels, so that boundaries are mixed."""
     fine = 4

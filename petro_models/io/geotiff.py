@@ -11,6 +11,7 @@ OGC GeoTIFF 1.1 (OGC 19-008r4): tags and keys.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -49,11 +50,11 @@ def write_bands(
         photometric="minisblack",
         planarconfig="separate" if len(bands) > 1 else None,
         compression="adobe_deflate",
-        predictor=3,
         description=description,
         software="petro_models",
         metadata=None,
         extratags=tags,
+        **_resolution(scale),
     )
 
 
@@ -78,7 +79,15 @@ def write_classes(
         software="petro_models",
         metadata=None,
         extratags=[*_place_tags(scale), (GDAL_NODATA, ASCII, 0, "0", True)],
+        **_resolution(scale),
     )
+
+
+def _resolution(scale: Scale) -> dict[str, Any]:
+    """Give the plain TIFF resolution, pixels per centimetre, that image programs read."""
+    if scale.unit != "um":
+        return {}
+    return {"resolution": (1e4 / scale.step, 1e4 / scale.step), "resolutionunit": "CENTIMETER"}
 
 
 def _place_tags(scale: Scale) -> list[Tag]:
@@ -93,7 +102,8 @@ def _place_tags(scale: Scale) -> list[Tag]:
         (1025, 0, 1, PIXEL_IS_AREA),  # GTRasterType
         (1026, KEY_TEXTS, len(name), 0),  # GTCitation
     ]
-    texts, doubles = name, ()
+    texts = name
+    doubles: tuple[float, ...] = ()
     if micrometres:
         keys += [
             (3073, KEY_TEXTS, len(unit_name), len(name)),  # ProjectedCitation: names the unit

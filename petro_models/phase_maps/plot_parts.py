@@ -9,7 +9,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
+from mpl_toolkits.axes_grid1.anchored_artists import (  # type: ignore[import-untyped]
+    AnchoredSizeBar,
+)
 
 from petro_models.phase_maps.map_answers import UNKNOWN, Grid
 from petro_models.report import style
@@ -41,10 +43,15 @@ def phase_colours(number: int) -> list[str]:
     Up to 24 phases differ.
     """
     first = list(style.CATEGORIES)
-    pale = [to_hex(0.5 * np.array(to_rgb(colour)) + 0.5) for colour in first]
-    dark = [to_hex(0.55 * np.array(to_rgb(colour))) for colour in first]
+    pale = [_mixed(colour, 0.5, 0.5) for colour in first]
+    dark = [_mixed(colour, 0.55, 0.0) for colour in first]
     every = first + pale + dark
     return [every[index % len(every)] for index in range(number)]
+
+
+def _mixed(colour: str, share: float, white: float) -> str:
+    red, green, blue = (share * part + white for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def map_figure(grid: Grid, panels: int, legend_inches: float = 0.0) -> tuple[Figure, list[Axes]]:

@@ -1,6 +1,7 @@
 """Spots against the map: what the map predicts where the probe measured."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -51,7 +52,9 @@ def plot_calibration(fit: xr.DataTree) -> Figure:
     cells = figure.add_gridspec(rows, columns)
     for place, oxide in enumerate(shown):
         cell = cells[divmod(place, columns)].subgridspec(2, 1, height_ratios=[2.6, 1], hspace=0.02)
-        above, below = cell.subplots(sharex=True)
+        above = figure.add_subplot(cell[0])
+        below = figure.add_subplot(cell[1], sharex=above)
+        above.tick_params(labelbottom=False)
         _draw_pairs(above, below, oxide, pairs)
     figure.legend(loc="outside lower left", handles=_handles(answers, pairs), ncols=4)
     return figure
@@ -122,7 +125,7 @@ def _draw_pairs(above: Axes, below: Axes, oxide: str, pairs: _Pairs) -> None:
     x, y, x_sd, y_sd = (every[kind][both] for kind in kinds)
     colours, mixed = pairs.colours[both], pairs.mixed[both]
     difference, reach = y - x, NORMAL_95 * np.hypot(x_sd, y_sd)
-    bars = {"colors": colours, "lw": 0.9, "alpha": 0.7, "rasterized": True}
+    bars: dict[str, Any] = {"colors": colours, "lw": 0.9, "alpha": 0.7, "rasterized": True}
     above.hlines(y, x - NORMAL_95 * x_sd, x + NORMAL_95 * x_sd, **bars)
     above.vlines(x, y - NORMAL_95 * y_sd, y + NORMAL_95 * y_sd, **bars)
     below.vlines(x, difference - reach, difference + reach, **bars)
@@ -135,7 +138,7 @@ def _draw_pairs(above: Axes, below: Axes, oxide: str, pairs: _Pairs) -> None:
     ends = np.concatenate([x, y]) if len(x) else np.array([0.0, 1.0])
     room = 0.06 * (np.ptp(ends) or 1.0)
     limits = (float(ends.min() - room), float(ends.max() + room))
-    equal = {"color": style.MUTED, "lw": 1, "ls": (0, (4, 3)), "zorder": 1}
+    equal: dict[str, Any] = {"color": style.MUTED, "lw": 1, "ls": (0, (4, 3)), "zorder": 1}
     above.plot(limits, limits, **equal)
     below.axhline(0.0, **equal)
     above.set(xlim=limits, ylim=limits, ylabel="predicted (wt%)")

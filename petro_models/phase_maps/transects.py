@@ -237,9 +237,9 @@ def _with_formula(strip: xr.Dataset, formula: Formula) -> xr.Dataset:
     """Add what a formula makes of the composition, its errors split as the composition's are."""
     mean = strip["composition"]
     whole = formula(mean, strip["composition_sd"])
-    taken = set(strip.variables)
+    taken = {str(name) for name in strip.variables}
     names = [str(name) for name in whole.data_vars if not str(name).endswith("_sd")]
-    clash = sorted(taken & set(map(str, whole.data_vars)))
+    clash = sorted({str(name) for name in whole.data_vars} & taken)
     if clash:
         raise DataError(f"the formula gives {', '.join(clash)}: a transect has such variables")
     for name in names:
