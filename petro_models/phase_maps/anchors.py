@@ -14,7 +14,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 
 from petro_models.phase_maps.cells import Cells
-from petro_models.phase_maps.density import counting_cells, gaussians, log_density
+from petro_models.phase_maps.density import Frame, counting_cells, log_density
 from petro_models.phase_maps.forward import counting_variance
 
 PIXELS = 16_000
@@ -147,7 +147,7 @@ def _cell_posterior(
 ) -> jnp.ndarray:
     true = intensity / (1 - intensity * dead_share)
     moments = counting_cells(true, covariance, fraction, spread, dead_share)
-    inside = log_density(gaussians(*moments), values) + log_weight
+    inside = log_density(*moments, values, Frame(unknown[0], unknown[1])) + log_weight
     outside = unknown_log_density(values, unknown[0], unknown[1]) + unknown[2]
     both = jnp.concatenate([inside, outside[:, None]], axis=1)
     return jnp.exp(both - logsumexp(both, axis=1, keepdims=True))

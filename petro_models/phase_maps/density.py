@@ -1,14 +1,16 @@
 """Log densities of pixels and spots under Gaussian cells, on JAX.
 
-All pixels against all cells is one matrix product: a cell's residuals are whitened by the inverse
-Cholesky factor of its covariance, whose order - counts first, composition after - gives the
-density of the counts alone and of counts and composition together at once.
+The log density of a Gaussian is linear in the products of the values: all pixels against all cells
+is one product of two matrices, ``features(values) @ coefficients(cells)``, of which the first is
+data and computed once. Values are taken from a common origin in common units, so that the squares
+do not cancel to noise.
 """
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
+import numpy as np
+from jax.scipy.linalg import cho_solve
 from jax.scipy.special import logsumexp
 
 from petro_models.phase_maps.forward import Array, mixed_moments, with_counting
@@ -16,59 +18,59 @@ from petro_models.phase_maps.forward import Array, mixed_moments, with_counting
 LOG_TWO_PI = 1.8378770664093453
 
 
-class Gaussians(NamedTuple):
-    """Cells as whitening maps: residual ``values @ whitener - offset`` is standard normal.
+class Frame(NamedTuple):
+    """Origin and unit of each value (d,)."""
 
-    Attributes
+    origin: np.ndarray
+    unit: np.ndarray
+
+
+def frame_of(values: np.ndarray) -> Frame:
+    """Take mean and standard deviation of values (n, d) as origin and unit; NaN are left out."""
+    spread = np.nanstd(values, axis=0)
+    return Frame(np.nanmean(values, axis=0), np.where(spread > 0, spread, 1.0))
+
+
+def features(values: Array, frame: Frame) -> Array:
+    """Give 1, the values and their products in a frame, (n, 1 + d + d (d + 1) / 2)."""
+    x = (values - frame.origin) / frame.unit
+    first, second = np.triu_indices(x.shape[-1])
+    return jnp.concatenate([jnp.ones_like(x[..., :1]), x, x[..., first] * x[..., second]], axis=-1)
+
+
+def coefficients(mean: Array, covariance: Array, frame: Frame) -> Array:
+    """Give what multiplies `features` to the log density of each cell, (feature, c).
+
+    Parameters
     ----------
-    whitener
-        Inverse Cholesky factors, (c, d, d).
-    offset
-        Whitened means, (c, d).
-    log_scale
-        Log of the diagonals of `whitener`, (c, d).
+    mean, covariance
+        (c, d), (c, d, d).
+    frame
+        The frame of the features.
     """
-
-    whitener: Array
-    offset: Array
-    log_scale: Array
-
-
-def gaussians(mean: Array, covariance: Array) -> Gaussians:
-    """Prepare cells from means (c, d) and covariances (c, d, d)."""
-    factor = jnp.linalg.cholesky(covariance)
-    identity = jnp.broadcast_to(jnp.eye(mean.shape[1], dtype=mean.dtype), factor.shape)
-    whitener = solve_triangular(factor, identity, lower=True)
-    return Gaussians(
-        whitener,
-        jnp.einsum("cfd,cd->cf", whitener, mean),
-        -jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)),
+    size = mean.shape[1]
+    centre = (mean - frame.origin) / frame.unit
+    scaled = covariance / (frame.unit[:, None] * frame.unit[None, :])
+    factor = jnp.linalg.cholesky(scaled)
+    identity = jnp.broadcast_to(jnp.eye(size, dtype=mean.dtype), factor.shape)
+    precision = cho_solve((factor, True), identity)
+    pull = jnp.einsum("cde,ce->cd", precision, centre)
+    log_root = jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
+    constant = (
+        -0.5 * size * LOG_TWO_PI
+        - log_root
+        - jnp.log(frame.unit).sum()
+        - 0.5 * (pull * centre).sum(axis=1)
     )
+    first, second = np.triu_indices(size)
+    twice = np.where(first == second, 0.5, 1.0)
+    products = -precision[:, first, second] * twice
+    return jnp.concatenate([constant[:, None], pull, products], axis=1).T
 
 
-def squared_residuals(cells: Gaussians, values: Array) -> Array:
-    """Give the squared whitened residuals of values (n, d) under every cell, (n, c, d)."""
-    count, size = cells.offset.shape
-    stacked = cells.whitener.reshape(count * size, size)
-    whitened = values @ stacked.T
-    return (whitened.reshape(-1, count, size) - cells.offset) ** 2
-
-
-def log_density(cells: Gaussians, values: Array) -> Array:
+def log_density(mean: Array, covariance: Array, values: Array, frame: Frame) -> Array:
     """Give the log density of values (n, d) under every cell, (n, c)."""
-    size = cells.offset.shape[1]
-    scale = cells.log_scale.sum(axis=1) - 0.5 * size * LOG_TWO_PI
-    return scale - 0.5 * squared_residuals(cells, values).sum(axis=-1)
-
-
-def marginal_and_joint(cells: Gaussians, values: Array, n_first: int) -> tuple[Array, Array]:
-    """Give the log densities of the first values alone, and of all values, (n, c) each."""
-    size = cells.offset.shape[1]
-    squares = squared_residuals(cells, values)
-    first = cells.log_scale[:, :n_first].sum(axis=1) - 0.5 * n_first * LOG_TWO_PI
-    rest = cells.log_scale[:, n_first:].sum(axis=1) - 0.5 * (size - n_first) * LOG_TWO_PI
-    marginal = first - 0.5 * squares[..., :n_first].sum(axis=-1)
-    return marginal, marginal + rest - 0.5 * squares[..., n_first:].sum(axis=-1)
+    return features(values, frame) @ coefficients(mean, covariance, frame)
 
 
 def counting_cells(

@@ -1,0 +1,364 @@
+"""What the model sees of a map: a stratified part of the pixels, and every spot's surroundings."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from scipy.ndimage import uniform_filter
+from scipy.optimize import nnls
+
+from petro_models.errors import DataError
+from petro_models.phase_maps.anchors import Anchors, class_probabilities, find_anchors
+from petro_models.phase_maps.cells import Cells, make_cells
+
+ANALYSED_UM = 3.0
+"""Width of the volume that a spot analysis averages, um."""
+WINDOW_RADIUS = 2.3
+"""Places around a spot that are considered, pixels."""
+FEWEST_OF_A_CLASS = 300
+MATRIX_SCATTER = 0.06
+SURE = 0.6
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Numbers the model is declared on; k phases, e elements, o oxides, s spots, w places.
+
+    Attributes
+    ----------
+    coords
+        Labels of the dims.
+    cells, anchors
+        What a pixel may be, and what the phases look like.
+    dead_share
+        Dead time over dwell time (e,).
+    counts, weight, pixel
+        Of the chosen pixels: counts (n, e), importance (n,; mean 1), flat index in the map (n,).
+    element_of_oxide
+        Index of the element of every oxide (o,).
+    sensitivity, background
+        Rough counts per wt% and counts without the element, (o,).
+    composition, scatter
+        Rough wt% of each phase and its scatter (k, o).
+    known_composition
+        wt% of phases with a formula, NaN for others (k, o).
+    spot_composition
+        Measured wt% (s, o), NaN where missing.
+    spot_error
+        Stated error of the analyses, NaN where none (s, o).
+    spot_label
+        Index of the labelled phase, -1 where none (s,).
+    place_counts, place_offset
+        Counts averaged over the analysed volume at each place (s, w, e), and the place's column
+        and row from the nominal position (s, w, 2), pixels; NaN outside the map.
+    noise_share
+        Variance of the averaged counts over that of one pixel.
+    first_shift
+        Where the places are centred, pixels (2,).
+    """
+
+    coords: dict[str, list[str]]
+    cells: Cells
+    anchors: Anchors
+    dead_share: np.ndarray
+    counts: np.ndarray
+    weight: np.ndarray
+    pixel: np.ndarray
+    element_of_oxide: np.ndarray
+    sensitivity: np.ndarray
+    background: np.ndarray
+    composition: np.ndarray
+    scatter: np.ndarray
+    known_composition: np.ndarray
+    spot_composition: np.ndarray
+    spot_error: np.ndarray
+    spot_label: np.ndarray
+    place_counts: np.ndarray
+    place_offset: np.ndarray
+    noise_share: float
+    first_shift: np.ndarray
+
+    @property
+    def has_spots(self) -> bool:
+        """Whether there are spots."""
+        return self.spot_composition.shape[0] > 0
+
+    @property
+    def has_axes(self) -> bool:
+        """Whether any phase has an axis of solid solution."""
+        return self.anchors.axis_phase.size > 0
+
+    @property
+    def axis_of_phase(self) -> np.ndarray:
+        """1 where an axis belongs to a phase (k, a)."""
+        return np.eye(len(self.cells.phases))[:, self.anchors.axis_phase]
+
+
+def cells_of(data: xr.Dataset, options: dict[str, str]) -> Cells:
+    """Lay out the cells for a problem's phases and options."""
+    everything = options["mixtures"] == "all"
+    return make_cells(
+        [str(name) for name in data["phase"].to_numpy()],
+        triples=everything,
+        fine_mixture=everything,
+        cells_per_pair=4 if data.sizes["phase"] <= 8 else 3,
+    )
+
+
+def dead_share_of(data: xr.Dataset) -> np.ndarray:
+    """Give dead time over dwell time of every element; 0 where either is unknown."""
+    share = data["dead_time_ns"].to_numpy() * 1e-9 / data["dwell_s"].to_numpy()
+    return np.nan_to_num(share, nan=0.0)
+
+
+def with_anchors(data: xr.Dataset, options: dict[str, str]) -> xr.Dataset:
+    """Find the phases' anchors on the map and add them to the data (unless they are there)."""
+    if "anchor_intensity" in data:
+        return data
+    cells = cells_of(data, options)
+    most = {"auto": 2, "two": 2, "one": 1, "none": 0}[options["axes"]]
+    anchors = find_anchors(
+        flat_counts(data),
+        data["first_intensity"].to_numpy(),
+        cells,
+        dead_share_of(data),
+        [most] * len(cells.phases),
+    )
+    numbers = [int((anchors.axis_phase[:i] == k).sum()) for i, k in enumerate(anchors.axis_phase)]
+    names = [
+        f"{cells.phases[k]} {number + 1}"
+        for k, number in zip(anchors.axis_phase, numbers, strict=True)
+    ]
+    added = xr.Dataset(
+        {
+            "anchor_intensity": (("phase", "element"), anchors.intensity, {"units": "counts"}),
+            "anchor_dispersion": (("phase", "element"), anchors.dispersion, {"units": "1"}),
+            "anchor_axis_loading": (("axis_name", "element"), anchors.axis_loading),
+            "anchor_axis_phase": ("axis_name", anchors.axis_phase),
+            "anchor_class_weight": ("pixel_class", anchors.class_weight),
+            "anchor_unknown_mean": ("element", anchors.unknown_mean),
+            "anchor_unknown_sd": ("element", anchors.unknown_sd),
+        },
+        {"axis_name": np.array(names, dtype=str), "pixel_class": np.array(cells.classes)},
+    )
+    return data.assign(added.data_vars).assign_coords(added.coords)
+
+
+def anchors_of(data: xr.Dataset) -> Anchors:
+    """Read the anchors that `with_anchors` put into the data."""
+    return Anchors(
+        *(
+            data[f"anchor_{name}"].to_numpy()
+            for name in (
+                "intensity",
+                "dispersion",
+                "axis_phase",
+                "axis_loading",
+                "class_weight",
+                "unknown_mean",
+                "unknown_sd",
+            )
+        )
+    )
+
+
+def flat_counts(data: xr.Dataset) -> np.ndarray:
+    """Give the map's counts as (pixel, element)."""
+    counts = data["counts"].to_numpy()
+    return counts.reshape(counts.shape[0], -1).T
+
+
+def observe(data: xr.Dataset, options: dict[str, str], seed: int = 0) -> Observations:
+    """Choose pixels, cut the spots' surroundings and find rough calibrations.
+
+    Parameters
+    ----------
+    data
+        As `inputs.merge_inputs` and `with_anchors` made it.
+    options
+        The problem's options.
+    seed
+        Of the choice of pixels.
+
+    Raises
+    ------
+    DataError
+        If an element's counts cannot be calibrated.
+    """
+    cells, anchors, dead_share = cells_of(data, options), anchors_of(data), dead_share_of(data)
+    pixel, weight = _stratified(data, cells, anchors, dead_share, int(options["pixels"]), seed)
+    elements = [str(e) for e in data["element"].to_numpy()]
+    element_of_oxide = np.array([elements.index(str(c)) for c in data["cation"].to_numpy()])
+    spots = _spots(data, len(element_of_oxide))
+    composition, scatter = _rough_compositions(data, cells, anchors, dead_share, spots)
+    sensitivity, background = _rough_calibration(
+        anchors.intensity[:, element_of_oxide], composition, data["oxide"].to_numpy()
+    )
+    missing = np.isnan(composition)
+    predicted = (anchors.intensity[:, element_of_oxide] - background) / sensitivity
+    composition = np.where(missing, np.maximum(predicted, 0.0), composition)
+    scatter = np.where(np.isfinite(scatter), scatter, 0.0)
+    scatter = np.maximum(scatter, 0.01 * composition + 0.02)
+    coords = {
+        "phase": list(cells.phases),
+        "element": elements,
+        "oxide": [str(o) for o in data["oxide"].to_numpy()],
+        "axis_name": [str(a) for a in data["axis_name"].to_numpy()],
+        "pixel_class": cells.classes,
+        "direction": ["column", "row"],
+        "pixel": [str(p) for p in pixel],
+        "spot": [str(s) for s in data["spot"].to_numpy()] if "spot" in data.coords else [],
+    }
+    return Observations(
+        coords=coords,
+        cells=cells,
+        anchors=anchors,
+        dead_share=dead_share,
+        counts=flat_counts(data)[pixel].astype(float),
+        weight=weight,
+        pixel=pixel,
+        element_of_oxide=element_of_oxide,
+        sensitivity=sensitivity,
+        background=background,
+        composition=composition,
+        scatter=scatter,
+        known_composition=data["formula_wt_percent"].to_numpy(),
+        **spots,
+    )
+
+
+def _stratified(
+    data: xr.Dataset,
+    cells: Cells,
+    anchors: Anchors,
+    dead_share: np.ndarray,
+    count: int,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose pixels so that rare classes are seen; give them and their importance, mean 1.
+
+    The importances make the chosen pixels stand for the map's proportions without counting for
+    more pixels than they are: more would buy false precision where the model is not exact.
+    """
+    generator = np.random.default_rng(seed)
+    counts = flat_counts(data)
+    pool = generator.choice(len(counts), min(len(counts), 12 * count), replace=False)
+    probability = class_probabilities(anchors, cells, dead_share, counts[pool])
+    stratum = np.minimum(probability.argmax(axis=1), len(cells.phases) + len(cells.pairs))
+    names, sizes = np.unique(stratum, return_counts=True)
+    share = count * sizes / sizes.sum()
+    wanted = np.minimum(sizes, np.maximum(np.minimum(share, sizes), FEWEST_OF_A_CLASS / 4))
+    rare = names < len(cells.phases)
+    wanted[rare] = np.minimum(sizes[rare], np.maximum(share[rare], FEWEST_OF_A_CLASS))
+    wanted = np.minimum(sizes, np.rint(wanted * count / wanted.sum())).astype(int)
+    chosen, weight = [], []
+    for name, size, number in zip(names, sizes, wanted, strict=True):
+        members = generator.choice(pool[stratum == name], number, replace=False)
+        chosen.append(members)
+        weight.append(np.full(number, size / max(number, 1)))
+    flat = np.concatenate(weight)
+    return np.concatenate(chosen), flat / flat.mean()
+
+
+def _spots(data: xr.Dataset, n_oxides: int) -> dict[str, np.ndarray | float]:
+    """Cut the surroundings of every spot out of the map."""
+    n_elements = data.sizes["element"]
+    reach = np.arange(-int(WINDOW_RADIUS), int(WINDOW_RADIUS) + 1)
+    grid = np.array([(x, y) for y in reach for x in reach if np.hypot(x, y) <= WINDOW_RADIUS])
+    if "spot" not in data.coords:
+        return {
+            "spot_composition": np.zeros((0, n_oxides)),
+            "spot_error": np.zeros((0, n_oxides)),
+            "spot_label": np.zeros(0, dtype=int),
+            "place_counts": np.zeros((0, len(grid), n_elements)),
+            "place_offset": np.zeros((0, len(grid), 2)),
+            "noise_share": 1.0,
+            "first_shift": np.zeros(2),
+        }
+    width = analysed_pixels(data)
+    smooth = np.stack(
+        [uniform_filter(one.astype(float), width) for one in data["counts"].to_numpy()]
+    )
+    nominal = np.stack([data["spot_column"].to_numpy(), data["spot_row"].to_numpy()], axis=1)
+    shift = data["first_shift"].to_numpy()
+    place = np.rint(nominal + shift)[:, None, :] + grid
+    height, columns = smooth.shape[1:]
+    inside = (place >= 0).all(-1) & (place[..., 0] < columns) & (place[..., 1] < height)
+    if not inside.any(axis=1).all():
+        lost = data["spot"].to_numpy()[~inside.any(axis=1)]
+        raise DataError(
+            f"spots {', '.join(map(str, lost[:8]))} lie outside the map of {columns} columns and "
+            f"{height} rows: correct their positions or leave them out"
+        )
+    clipped = np.clip(place, 0, [columns - 1, height - 1]).astype(int)
+    counts = np.moveaxis(smooth[:, clipped[..., 1], clipped[..., 0]], 0, -1)
+    phases = [str(p) for p in data["phase"].to_numpy()]
+    return {
+        "spot_composition": data["wt_percent"].to_numpy(),
+        "spot_error": data["wt_percent_sd"].to_numpy(),
+        "spot_label": np.array(
+            [phases.index(str(x)) if str(x) else -1 for x in data["spot_label"].to_numpy()]
+        ),
+        "place_counts": counts,
+        "place_offset": np.where(inside[..., None], place - nominal[:, None, :], np.nan),
+        "noise_share": 1.0 / width**2,
+        "first_shift": shift,
+    }
+
+
+def analysed_pixels(data: xr.Dataset) -> int:
+    """Give the odd number of pixels that the analysed volume is wide; 1 where the step is large."""
+    step = float(data["step_um"])
+    if not np.isfinite(step):
+        return 1
+    return int(np.clip(2 * round((ANALYSED_UM / step - 1) / 2) + 1, 1, 5))
+
+
+def _rough_compositions(
+    data: xr.Dataset,
+    cells: Cells,
+    anchors: Anchors,
+    dead_share: np.ndarray,
+    spots: dict[str, np.ndarray | float],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give medians and scatter of the spots that lie in each phase, or its formula (k, o)."""
+    known = data["formula_wt_percent"].to_numpy()
+    composition, scatter = known.copy(), np.full(known.shape, np.nan)
+    counts, measured = np.asarray(spots["place_counts"]), np.asarray(spots["spot_composition"])
+    if not len(measured):
+        return composition, scatter
+    middle = counts.mean(axis=1)
+    probability = class_probabilities(anchors, cells, dead_share, middle)[:, : len(cells.phases)]
+    labels = np.asarray(spots["spot_label"])
+    for k in range(len(cells.phases)):
+        mine = (labels == k) if (labels == k).any() else (probability[:, k] > SURE)
+        if mine.sum() < 2:
+            continue
+        values = measured[mine]
+        found = np.nanmedian(values, axis=0)
+        composition[k] = np.where(np.isfinite(found), found, composition[k])
+        scatter[k] = 1.4826 * np.nanmedian(np.abs(values - found), axis=0)
+    return composition, scatter
+
+
+def _rough_calibration(
+    intensity: np.ndarray, composition: np.ndarray, oxides: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit counts = background + sensitivity x wt% over the phases, both positive, (o,) each."""
+    sensitivity, background = np.empty(len(oxides)), np.empty(len(oxides))
+    for o, oxide in enumerate(oxides):
+        ok = np.isfinite(composition[:, o])
+        if ok.sum() < 1:
+            raise DataError(
+                f"{oxide}: no spot in a recognised phase and no formula says how many counts a "
+                "wt% gives; add spots, label them, or give phases={name: formula}"
+            )
+        counts, wt = intensity[ok, o], composition[ok, o]
+        error = MATRIX_SCATTER * counts + 0.1 * counts.min() + 1
+        design = np.stack([np.ones_like(wt), wt], axis=1) / error[:, None]
+        (base, slope), _ = nnls(design, counts / error)
+        lowest = float(intensity[:, o].min())
+        background[o] = np.clip(base, 0.2 * lowest, lowest)
+        fallback = (counts.max() - background[o]) / max(wt.max(), 0.05)
+        sensitivity[o] = slope if slope > 0 else max(fallback, 1e-3)
+    return sensitivity, background
