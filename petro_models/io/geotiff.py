@@ -27,9 +27,9 @@ Tag = tuple[int, int, int, object, bool]
 
 @dataclass(frozen=True)
 class Scale:
-    """Distance of pixel centres and its unit: ``"um"`` or ``"pixel"``."""
+    """Distances of pixel centres along x and y and their unit: ``"um"`` or ``"pixel"``."""
 
-    step: float
+    steps: tuple[float, float]
     unit: str
 
 
@@ -87,13 +87,13 @@ def _resolution(scale: Scale) -> dict[str, Any]:
     """Give the plain TIFF resolution, pixels per centimetre, that image programs read."""
     if scale.unit != "um":
         return {}
-    return {"resolution": (1e4 / scale.step, 1e4 / scale.step), "resolutionunit": "CENTIMETER"}
+    across, down = (1e4 / step for step in scale.steps)
+    return {"resolution": (across, down), "resolutionunit": "CENTIMETER"}
 
 
 def _place_tags(scale: Scale) -> list[Tag]:
     """Give the tags that place the image: the outer corner of the first pixel, and the unit."""
-    half = scale.step / 2
-    corner = (0.0, 0.0, 0.0, -half, half, 0.0)
+    corner = (0.0, 0.0, 0.0, -scale.steps[0] / 2, scale.steps[1] / 2, 0.0)
     micrometres = scale.unit == "um"
     name = "Map in micrometres|" if micrometres else "Map in pixels|"
     unit_name = "micrometre|"
@@ -113,7 +113,7 @@ def _place_tags(scale: Scale) -> list[Tag]:
         texts, doubles = name + unit_name, (1e-6,)
     directory = (1, 1, 0, len(keys), *(number for key in keys for number in key))
     tags: list[Tag] = [
-        (PIXEL_SCALE, DOUBLE, 3, (scale.step, scale.step, 0.0), True),
+        (PIXEL_SCALE, DOUBLE, 3, (*scale.steps, 0.0), True),
         (TIE_POINT, DOUBLE, 6, corner, True),
         (KEY_DIRECTORY, SHORT, len(directory), directory, True),
         (KEY_TEXTS, ASCII, 0, texts, True),
@@ -133,4 +133,5 @@ def _band_tag(names: Sequence[str], units: str) -> Tag:
             ("UNITTYPE", "unittype", units),
         )
     ]
-    return (GDAL_METADATA, ASCII, 0, f"<GDALMetadata>{''.join(items)}</GDALMetadata>", True)
+    text = f"<GDALMetadata>{''.join(items)}</GDALMetadata>"
+    return (GDAL_METADATA, ASCII, 0, text.encode("ascii", "xmlcharrefreplace").decode(), True)

@@ -94,7 +94,7 @@ def write_geotiff(fit: xr.DataTree, folder: str | Path) -> Path:
     """
     answers = _maps_of(fit)
     grid = grid_of(answers)
-    scale = geotiff.Scale(grid.step, grid.unit)
+    scale = geotiff.Scale(grid.steps, grid.unit)
     known = answers["phase_map"] >= 0
     phases = labels_of(answers, "phase")
     with staged(folder) as stage:
@@ -161,7 +161,7 @@ def write_png(fit: xr.DataTree, folder: str | Path) -> Path:
     legend = ["picture,what,red,green,blue,value"]
     with staged(folder) as stage:
         classes = answers["phase_map"].transpose("y", "x").to_numpy().astype(int) + 1
-        text = {"Step": f"{grid.step:g} {grid.unit}"}
+        text = {"Step": f"{grid.steps[0]:g} x {grid.steps[1]:g} {grid.unit}"}
         _write_picture(palette[classes], stage / "phase_map.png", text)
         legend += [
             f'phase_map.png,"{name}",{",".join(map(str, colour))},'

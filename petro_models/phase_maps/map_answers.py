@@ -35,10 +35,11 @@ class Grid:
         return len(self.y), len(self.x)
 
     @property
-    def step(self) -> float:
-        """Give the distance of neighbouring pixels, in `unit`."""
-        steps = [axis[1] - axis[0] for axis in (self.x, self.y) if len(axis) > 1]
-        return float(min(steps, default=1.0))
+    def steps(self) -> tuple[float, float]:
+        """Give the distances of neighbouring pixels along x and y, in `unit`."""
+        along = [float(axis[1] - axis[0]) if len(axis) > 1 else 0.0 for axis in (self.x, self.y)]
+        across, down = (step or max(along) or 1.0 for step in along)
+        return across, down
 
     @property
     def in_micrometres(self) -> bool:
@@ -48,8 +49,8 @@ class Grid:
     @property
     def extent(self) -> tuple[float, float, float, float]:
         """Give left, right, bottom and top edges of the map, as `imshow` takes them."""
-        half = self.step / 2
-        return (self.x[0] - half, self.x[-1] + half, self.y[-1] + half, self.y[0] - half)
+        across, down = (step / 2 for step in self.steps)
+        return (self.x[0] - across, self.x[-1] + across, self.y[-1] + down, self.y[0] - down)
 
     @property
     def printed_unit(self) -> str:

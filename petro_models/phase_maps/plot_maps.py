@@ -240,7 +240,7 @@ def _outline(axes: Axes, grid: Grid, name: str, region: np.ndarray) -> None:
     """Draw the edge of a region along its pixels' edges, and its name."""
     fine = np.kron(np.pad(region, 1), np.ones((4, 4)))
     rows, columns = ((np.arange(n) + 0.5) / 4 - 1.5 for n in fine.shape)
-    x, y = grid.x[0] + columns * grid.step, grid.y[0] + rows * grid.step
+    x, y = grid.x[0] + columns * grid.steps[0], grid.y[0] + rows * grid.steps[1]
     limits = axes.get_xlim(), axes.get_ylim()
     for colour, width in (("white", 2.6), (style.INK, 1.2)):
         axes.contour(x, y, fine, levels=[0.5], colors=colour, linewidths=width)

@@ -68,7 +68,8 @@ def map_figure(grid: Grid, panels: int, legend_inches: float = 0.0) -> tuple[Fig
     legend_inches
         Height to keep free below the panels.
     """
-    aspect = grid.shape[0] / grid.shape[1]
+    left, right, bottom, top = grid.extent
+    aspect = (bottom - top) / (right - left)
     rows = panels if aspect < WIDE_BELOW else 1
     width = 9.6 if panels == 2 else 7.0
     beside = 0.75 if panels == 1 else 1.55
@@ -149,7 +150,8 @@ def add_scale_bar(axes: Axes, grid: Grid) -> None:
     """Draw a bar of a round length in the lower left corner."""
     length = bar_length(grid)
     text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
-    height = 0.01 * min(grid.shape) * grid.step
+    left, right, bottom, top = grid.extent
+    height = 0.01 * min(right - left, bottom - top)
     bar = AnchoredSizeBar(
         axes.transData,
         length,
@@ -168,7 +170,7 @@ def add_scale_bar(axes: Axes, grid: Grid) -> None:
 
 def bar_length(grid: Grid) -> float:
     """Give the greatest 1, 2 or 5 times a power of ten that a scale bar may have, in um."""
-    longest = BAR_SHARE * grid.shape[1] * grid.step
+    longest = BAR_SHARE * grid.shape[1] * grid.steps[0]
     power = 10.0 ** np.floor(np.log10(longest))
     return float(max(step * power for step in (1, 2, 5) if step * power <= longest))
 

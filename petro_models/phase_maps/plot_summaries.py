@@ -136,8 +136,8 @@ def plot_transect(strip: xr.Dataset, names: Sequence[str] | None = None) -> Figu
     strip
         From `transects.transect`.
     names
-        Oxides, or what a formula added; by default what the formula added, else the six oxides
-        that vary most for their error.
+        Oxides, or what a formula added; by default its end members, else whatever it added, else
+        the oxides that vary most for their error; by default at most six curves.
 
     Returns
     -------
@@ -206,8 +206,10 @@ def _curves(strip: xr.Dataset, names: Sequence[str] | None) -> dict[str, Curve]:
     """Give what to draw: label -> curve."""
     oxides, added = labels_of(strip, "oxide"), formula_names(strip)
     if names is None:
-        names = added or _telling_oxides(strip)
-    curves: dict[str, Curve] = {}
+        chosen = ["end_member_fraction"] if "end_member_fraction" in added else added
+        curves = _curves(strip, chosen or _telling_oxides(strip))
+        return dict(list(curves.items())[:MOST_PANELS])
+    curves = {}
     for name in names:
         if name in oxides:
             one = strip.sel(oxide=name)
@@ -223,7 +225,7 @@ def _curves(strip: xr.Dataset, names: Sequence[str] | None) -> dict[str, Curve]:
 
 def _added_curves(strip: xr.Dataset, name: str) -> dict[str, Curve]:
     """Give the curves of what a formula added: one, or one for each label of its other dim."""
-    units = str(strip[name].attrs.get("units", ""))
+    units = "fraction" if "fraction" in name else str(strip[name].attrs.get("units", ""))
     ending = f" ({units})" if units not in ("", "1") else ""
     mean = strip[name]
     none = xr.zeros_like(mean)

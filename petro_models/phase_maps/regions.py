@@ -204,8 +204,9 @@ def checked_region(fit: xr.DataTree, region: xr.DataArray | None = None) -> xr.D
             f"the region has {_size(values.shape)}, the map {_size(grid.shape)}"
             f"{_transposed(values.shape, grid.shape)}: select it on this fit"
         )
+    near = min(grid.steps) / 100
     for name, places in (("x", grid.x), ("y", grid.y)):
-        if name in region.coords and not np.allclose(region[name], places, atol=grid.step / 100):
+        if name in region.coords and not np.allclose(region[name], places, atol=near):
             raise DataError(f"the region's positions {name} are not the map's: select it anew")
     return _region(fit, values, "the region")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from petro_models.errors import DataError
@@ -24,6 +25,7 @@ Formula = Callable[[xr.DataArray, xr.DataArray], xr.Dataset]
 """Takes oxides in wt% and their sd, (position, oxide); gives cations or end members, ``name`` and
 ``name_sd``, with the dim `position`."""
 Place = tuple[float, float]
+GARNETS = {"alm": "almandine", "prp": "pyrope", "grs": "grossular", "sps": "spessartine"}
 SD_PARTS = ("independent_sd", "shared_sd")
 
 
@@ -60,7 +62,8 @@ def transect(
     min_pure_probability
         With `phase`: the lowest P(pure) of a pixel.
     formula
-        Turns wt% into cations or end members; what it gives joins the answer, each with its
+        Turns wt% into cations or end members, such as ``partial(structural_formula,
+        mineral="garnet")``; what it gives joins the answer, each with its
         ``_sd`` and the parts ``_independent_sd`` and ``_shared_sd``.
 
     Returns
@@ -83,10 +86,10 @@ def transect(
     if not every_pixels > 0:
         raise DataError(f"every_pixels = {every_pixels}: positions need a distance above 0")
     along, across, length = _on_the_line(grid, np.asarray(start, float), np.asarray(end, float))
-    spacing = every_pixels * grid.step
+    spacing = every_pixels * min(grid.steps)
     number = int(np.floor(length / spacing + 1e-9)) + 1
     place = np.floor(along / spacing + 0.5).astype(int)
-    strip = (np.abs(across) <= width / 2 + 1e-9 * grid.step) & (place >= 0) & (place < number)
+    strip = (np.abs(across) <= width / 2 * (1 + 1e-9)) & (place >= 0) & (place < number)
     wanted = strip & usable_pixels(answers)
     if phase is not None:
         wanted &= phase_mask(answers, phase, min_pure_probability)
@@ -136,6 +139,42 @@ def calibration_along(strip: xr.Dataset, oxide: str) -> xr.DataArray:
     shared = xr.dot(fraction, covariance, other, dim=["phase", "phase2"])
     meaning = f"calibration's covariance of {oxide}"
     return shared.transpose("position", "position2").assign_attrs(units="wt%^2", long_name=meaning)
+
+
+def garnet_profile(strip: xr.Dataset, centre: float = 0.0) -> pd.DataFrame:
+    """Turn a transect of a garnet into the table that `histories.data.garnet_profiles` takes.
+
+    Parameters
+    ----------
+    strip
+        From `transect` with ``formula=partial(structural_formula, mineral="garnet")``.
+    centre
+        Position of the grain's centre along the transect, in its unit.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``r_um``, ``X_alm X_prp X_grs X_sps`` and their ``sd_alm`` ..., the whole errors: the
+        calibration's part is the same in all rows. Positions without pixels are left out.
+
+    Raises
+    ------
+    DataError
+        If the transect carries no garnet end members, or the map's step is not known.
+    """
+    if strip["position"].attrs["units"] != "um":
+        raise DataError("a garnet profile needs radii in um, and this map's step is not known")
+    labels = strip["end_member"].values.tolist() if "end_member" in strip.dims else []
+    if not set(GARNETS.values()) <= set(labels):
+        raise DataError(
+            "this transect carries no garnet end members: make it with "
+            'formula=partial(structural_formula, mineral="garnet")'
+        )
+    columns = {"r_um": np.abs(strip["position"].to_numpy() - centre)}
+    for symbol, name in GARNETS.items():
+        columns[f"X_{symbol}"] = strip["end_member_fraction"].sel(end_member=name).to_numpy()
+        columns[f"sd_{symbol}"] = strip["end_member_fraction_sd"].sel(end_member=name).to_numpy()
+    return pd.DataFrame(columns).dropna(ignore_index=True)
 
 
 def write_transect(strip: xr.Dataset, path: str | Path) -> Path:
@@ -196,7 +235,7 @@ def _width(grid: Grid, width_um: float | None, width_pixels: float | None) -> fl
             "width_um needs a map of known step, and this one's is not known: use width_pixels, "
             "or set the step before the fit"
         )
-    width = width_um if width_um is not None else (width_pixels or 1.0) * grid.step
+    width = width_um if width_um is not None else (width_pixels or 1.0) * max(grid.steps)
     if width_pixels == 0 or not width > 0:
         raise DataError("the strip's width must be above 0")
     return float(width)
