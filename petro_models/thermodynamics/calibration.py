@@ -151,9 +151,16 @@ class Barometer:
 
 def natural_log(value: Array) -> Array:
     """Give ln of a NumPy, JAX or PyTensor value, with the library the value belongs to."""
-    library = type(value).__module__.partition(".")[0]
-    if library in ("jax", "jaxlib"):
-        return sys.modules["jax.numpy"].log(value)
-    if library == "pytensor":
-        return sys.modules["pytensor.tensor"].log(value)
-    return np.log(value)
+    return _library(value).log(value)
+
+
+def exponential(value: Array) -> Array:
+    """Give e to a NumPy, JAX or PyTensor value, with the library the value belongs to."""
+    return _library(value).exp(value)
+
+
+def _library(value: Array) -> Any:
+    owner = type(value).__module__.partition(".")[0]
+    if owner in ("jax", "jaxlib"):
+        return sys.modules["jax.numpy"]
+    return sys.modules["pytensor.tensor"] if owner == "pytensor" else np
