@@ -185,7 +185,8 @@ def independent_variance(answers: xr.Dataset, groups: Groups, fraction: np.ndarr
 def shared_variance(answers: xr.Dataset, fraction: np.ndarray) -> np.ndarray:
     """Give f' Cov f for every oxide and column of fractions: (phase, n) to (oxide, n), wt%^2."""
     covariance = answers["calibration_covariance"].transpose("oxide", "phase", "phase2").to_numpy()
-    return np.maximum(np.einsum("kn,okl,ln->on", fraction, covariance, fraction), 0.0)
+    variance = [((matrix @ fraction) * fraction).sum(axis=0) for matrix in covariance]
+    return np.maximum(variance, 0.0)
 
 
 def with_interval(means: xr.Dataset) -> xr.Dataset:
