@@ -1,0 +1,1 @@
+"""Garnet zoning, inclusions and ages -> pressure, temperature and time."""

@@ -1,0 +1,248 @@
+"""From draws to answers: pressure, temperature, time and rates along every grain and in common."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from petro_models.histories import forward, grains
+from petro_models.histories.axis import N_GRID
+from petro_models.histories.growth import LAWS
+from petro_models.inference.predictive import thin
+
+if TYPE_CHECKING:
+    from petro_models.histories.problem import Histories
+
+STATISTICS = ["mean", "sd", "q05", "q50", "q95"]
+KEPT = 800
+"""Draws for which curves are kept."""
+STEPS = 81
+MISSED_CORE = 0.05
+"""Time is also told from this share of the largest radius: before it, little garnet tells much."""
+ENERGIES_KJ_PER_MOL = (150.0, 200.0, 250.0)
+INTERVAL = "90 %, equal-tailed (q05 to q95)"
+
+
+def derive(problem: "Histories", posterior: xr.Dataset) -> xr.Dataset:
+    """Compute every answer of a fit.
+
+    Parameters
+    ----------
+    problem
+        The problem that was fitted.
+    posterior
+        Draws of its free variables, (chain, draw, ...).
+
+    Returns
+    -------
+    xr.Dataset
+        Statistics (statistic, ...) and, for at most 800 draws, curves (kept, ...): per position
+        ``pressure_kbar temperature_C``, along the common axis (step) ``axis_pressure_kbar
+        axis_temperature_C``; with a clock ``time_Myr``, ``axis_time_Myr``, rates, durations,
+        nucleation times, and with ages ``age_Ma``.
+    """
+    draws = thin(posterior, KEPT).stack(kept=("chain", "draw"), create_index=False)
+    draws = draws.transpose("kept", ...)
+    curves = _Curves(problem, draws)
+    step = np.linspace(0, N_GRID - 1, STEPS).round().astype(int)
+    axis = curves.axis
+    named: dict[str, tuple[str, np.ndarray, str]] = {
+        "pressure_kbar": ("position", curves.pressure, "kbar"),
+        "temperature_C": ("position", curves.temperature, "degree_Celsius"),
+        "axis_pressure_kbar": ("step", curves.grid_pressure[:, step], "kbar"),
+        "axis_temperature_C": ("step", curves.grid_temperature[:, step], "degree_Celsius"),
+    }
+    peak = curves.grid_temperature.argmax(axis=1)
+    rows = np.arange(len(peak))
+    scalars = {
+        "peak_temperature_C": (curves.grid_temperature.max(axis=1), "degree_Celsius"),
+        "pressure_at_peak_temperature_kbar": (curves.grid_pressure[rows, peak], "kbar"),
+        "peak_pressure_kbar": (curves.grid_pressure.max(axis=1), "kbar"),
+    }
+    if problem.law.has_clock:
+        _add_time(problem, curves, step, named, scalars)
+    variables: dict[str, Any] = {}
+    for name, (dim, values, units) in named.items():
+        variables[name] = (("statistic", dim), _statistics(values), {"units": units})
+        variables[f"{name}_draws"] = (("kept", dim), values.astype("float32"), {"units": units})
+    for name, (values, units) in scalars.items():
+        variables[name] = (("statistic",), _statistics(values), {"units": units})
+        variables[f"{name}_draws"] = (("kept",), values, {"units": units})
+    radius = np.maximum(axis.grid_coordinate[step], 0) ** (1 / problem.law.exponent)
+    variables["axis_radius_um"] = ("step", radius, {"units": "um, radius of the largest grain"})
+    if problem.law.has_clock and "activation_energy_kJ_per_mol" in draws:
+        energy = draws["activation_energy_kJ_per_mol"].to_numpy()
+        variables["duration_by_energy_Myr"] = (
+            ("statistic", "energy"),
+            _given_energy(energy, scalars["duration_Myr"][0]),
+            {"units": "Myr"},
+        )
+    coords = {
+        "statistic": STATISTICS,
+        "position": problem.arrays.coords["position"],
+        "grain": problem.arrays.coords["grain"],
+        "energy": ("energy", list(ENERGIES_KJ_PER_MOL), {"units": "kJ/mol"}),
+    }
+    if problem.arrays.has_ages:
+        coords["zone"] = problem.arrays.coords["zone"]
+    used = {dim for entry in variables.values() for dim in np.atleast_1d(entry[0])}
+    return xr.Dataset(
+        variables,
+        {name: value for name, value in coords.items() if name in used},
+        attrs={"interval": INTERVAL},
+    )
+
+
+class _Curves:
+    """Path and clock of every draw, for known geometry at once, else draw by draw."""
+
+    def __init__(self, problem: "Histories", draws: xr.Dataset) -> None:
+        self.problem, self.draws = problem, draws
+        self.axis = problem._axis()
+        self.count = draws.sizes["kept"]
+        length, offset = self._get("path_length"), self._offsets()
+        if "path_length" in draws or "nucleation_offset_um" in draws:
+            layouts = [self._layout(offset[row], length[row]) for row in range(self.count)]
+            parts = [self._along(layout, slice(n, n + 1)) for n, layout in enumerate(layouts)]
+            joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        else:
+            joined = list(self._along(self._layout(offset[0], length[0]), slice(None)))
+        (
+            self.temperature,
+            self.pressure,
+            self.grid_temperature,
+            self.grid_pressure,
+            self.share,
+            self.position_share,
+            self.nucleation_share,
+            self.zone_share,
+            self.duration,
+            self.rate,
+        ) = joined
+
+    def _get(self, name: str) -> np.ndarray:
+        if name in self.draws:
+            return self.draws[name].to_numpy()
+        return np.broadcast_to(self.problem.priors.known(name), self.count)
+
+    def _offsets(self) -> np.ndarray:
+        if "nucleation_offset_um" in self.draws:
+            return self.draws["nucleation_offset_um"].to_numpy()
+        offset = self.problem._known_offsets()
+        return np.broadcast_to(offset, (self.count, offset.size))
+
+    def _layout(self, offset: np.ndarray, length: float) -> grains.Layout:
+        problem = self.problem
+        # Engines that sample the length or the offsets use the Cholesky basis; so must this.
+        known = "path_length" not in self.draws and "nucleation_offset_um" not in self.draws
+        return grains.Layout.of(
+            problem.arrays, self.axis, problem.law, offset, np.asarray(length), ordered=known
+        )
+
+    def _along(self, layout: grains.Layout, rows: slice) -> tuple[np.ndarray, ...]:
+        law = self.problem.law
+        found = []
+        for basis in (layout.position_basis, layout.grid_basis):
+            for name, unit in (("temperature", "C"), ("pressure", "kbar")):
+                found.append(
+                    forward.path_values(
+                        self._get(f"{name}_mean_{unit}")[rows],
+                        self._get(f"{name}_amplitude_{unit}")[rows],
+                        self.draws[f"{name}_path"].to_numpy()[rows],
+                        basis,
+                        layout.in_units,
+                    )
+                )
+        if not law.has_clock:
+            empty = np.zeros((len(found[0]), 1))
+            return (*found, empty, empty, empty, empty, empty[:, 0], empty[:, 0])
+        clock = "duration_Myr" if "duration_Myr" in self.problem.priors else "growth_rate"
+        parameters = {name: self._get(name)[rows][:, None] for name in law.parameters}
+        parameters[clock] = self._get(clock)[rows]
+        share, duration, rate = layout.clock(found[2], parameters, np)
+        zone = layout.zone_share(share, np) if self.problem.arrays.has_ages else share[:, :0]
+        return (
+            *found,
+            share,
+            forward.even_interpolation(share, layout.position_place, np),
+            forward.even_interpolation(share, layout.nucleation_place, np),
+            zone,
+            duration,
+            rate,
+        )
+
+
+def _add_time(
+    problem: "Histories",
+    curves: _Curves,
+    step: np.ndarray,
+    named: dict[str, tuple[str, np.ndarray, str]],
+    scalars: dict[str, tuple[np.ndarray, str]],
+) -> None:
+    """Add times, ages, rates and durations; time 0 is the first analysis."""
+    duration = curves.duration[:, None]
+    time = duration * curves.position_share
+    grid_time = duration * curves.share
+    named["time_Myr"] = ("position", time, "Myr since the first analysis")
+    named["axis_time_Myr"] = ("step", grid_time[:, step], "Myr since the first analysis")
+    heating = np.gradient(curves.grid_temperature, axis=1) / np.gradient(grid_time, axis=1)
+    burial = np.gradient(curves.grid_pressure, axis=1) / np.gradient(grid_time, axis=1)
+    growth = np.gradient(curves.axis.grid_coordinate) / np.gradient(grid_time, axis=1)
+    exponent = problem.law.exponent
+    if exponent > 1:
+        radius = np.maximum(curves.axis.grid_coordinate, 1e-9) ** (1 / exponent)
+        growth = growth / (exponent * radius ** (exponent - 1))
+    named["axis_heating_C_per_Myr"] = ("step", heating[:, step], "degree_Celsius/Myr")
+    named["axis_burial_kbar_per_Myr"] = ("step", burial[:, step], "kbar/Myr")
+    named["axis_growth_um_per_Myr"] = ("step", growth[:, step], "um/Myr")
+    named["nucleation_Myr"] = ("grain", duration * curves.nucleation_share, "Myr")
+    last = time.max(axis=1)
+    scalars["duration_Myr"] = (last, "Myr, first to last analysis")
+    reached = MISSED_CORE * float(problem.arrays.rim_radius_um.max())
+    place = curves.axis.place(np.array([reached**exponent]), np)
+    early = duration * forward.even_interpolation(curves.share, place, np)
+    scalars["duration_past_core_Myr"] = (last - early[:, 0], "Myr, from 5 % of the radius")
+    peak = curves.grid_temperature.argmax(axis=1)
+    scalars["time_of_peak_temperature_Myr"] = (grid_time[np.arange(len(peak)), peak], "Myr")
+    scalars["growth_before_first_analysis_Myr"] = (
+        _unseen(problem, curves),
+        "Myr, at least, if T was no higher",
+    )
+    if problem.arrays.has_ages:
+        start = curves._get("age_at_start_Ma")
+        named["age_Ma"] = ("position", start[:, None] - time, "Ma")
+        named["axis_age_Ma"] = ("step", start[:, None] - grid_time[:, step], "Ma")
+        named["zone_age_expected_Ma"] = (
+            "zone",
+            start[:, None] - duration * curves.zone_share,
+            "Ma",
+        )
+
+
+def _unseen(problem: "Histories", curves: _Curves) -> np.ndarray:
+    """Give the time that growth up to the first analysis took at the first temperature."""
+    names = problem.law.parameters
+    parameters = {name: curves._get(name) for name in names}
+    slowness = LAWS[problem.law.name].slowness(curves.grid_temperature[:, 0], parameters, np)
+    return np.maximum(curves.axis.start, 0.0) * slowness / curves.rate
+
+
+def _given_energy(energy: np.ndarray, duration: np.ndarray) -> np.ndarray:
+    """Give the duration's statistics at fixed activation energies, by regression of its log."""
+    log, centred = np.log(duration), energy - energy.mean()
+    variance = float((centred**2).mean())
+    slope = float((centred * log).mean()) / variance if variance > 0 else 0.0
+    rest = log - slope * centred
+    return np.stack(
+        [
+            _statistics(np.exp(rest + slope * (value - energy.mean())))
+            for value in ENERGIES_KJ_PER_MOL
+        ],
+        axis=1,
+    )
+
+
+def _statistics(values: np.ndarray) -> np.ndarray:
+    """Give mean, sd and quantiles over the leading axis: (statistic, ...)."""
+    quantiles = np.quantile(values, [0.05, 0.5, 0.95], axis=0)
+    return np.stack([values.mean(axis=0), values.std(axis=0), *quantiles])

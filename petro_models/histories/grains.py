@@ -1,0 +1,162 @@
+"""The engine of a history: many grains on one growth coordinate, one path and one clock.
+
+`Layout` knows where positions and dated zones stand on the common axis; its methods turn
+parameters into pressure, temperature, time and removed garnet, for the model (PyTensor, one set
+of parameters) and for the answers (NumPy, leading dims of draws) alike.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytensor.tensor as pt
+
+from petro_models.histories import forward
+from petro_models.histories.axis import GrowthAxis
+from petro_models.histories.data import HistoryArrays
+from petro_models.histories.growth import GrowthLaw
+
+SMOOTHEST = 16
+"""So many of the smoothest parts of a path are resolved by a usual profile."""
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Positions, zones and nucleations on the common axis.
+
+    Attributes
+    ----------
+    axis, law
+        The axis and the growth law.
+    position_place, grid_place
+        Places 0 to 1 of positions and of the grid of integrals.
+    position_basis, grid_basis
+        From the path's nodes to positions and grid.
+    is_ordered
+        Whether the nodes are ordered, smoothest first.
+    zone_place, zone_weight
+        (zone, quadrature node): a dated zone averages over its volume.
+    nucleation_place
+        Of each grain's centre, (grain); 0 for what nucleated before the first analysis.
+    grown_share
+        Share of the final garnet volume that had grown at each position.
+    """
+
+    axis: GrowthAxis
+    law: GrowthLaw
+    position_place: Any
+    position_basis: Any
+    grid_basis: Any
+    is_ordered: bool
+    zone_place: Any
+    zone_weight: np.ndarray
+    nucleation_place: Any
+    grown_share: Any
+
+    @classmethod
+    def of(
+        cls,
+        arrays: HistoryArrays,
+        axis: GrowthAxis,
+        law: GrowthLaw,
+        offset_um: Any,
+        length: Any,
+        ordered: bool = True,
+    ) -> "Layout":
+        """Lay out the data, for known offsets and length (NumPy) or unknown ones (PyTensor).
+
+        Parameters
+        ----------
+        offset_um
+            How far each grain's nucleation lags behind the first, (grain), in radius.
+        length
+            Length scale of the path, share of the axis.
+        ordered
+            False to use the basis of unknown geometry although all is known, as answers must.
+        """
+        known = isinstance(offset_um, np.ndarray)
+        xp: Any = np if known else pt
+        offset = coordinate_of_offset(offset_um, arrays, law.exponent)
+        position = offset[arrays.grain] + arrays.radius_um**law.exponent
+        position_place = axis.place(position, xp)
+        is_numeric = known and isinstance(length, np.ndarray)
+        places: list[Any] = [position_place, axis.grid_place]
+        if not is_numeric:
+            places = [pt.as_tensor(place) for place in places]
+        bases = [
+            forward.path_basis(place, axis.nodes, length, np if is_numeric else pt, ordered)
+            for place in places
+        ]
+        radius, weight = zone_quadrature(arrays)
+        zone = offset[arrays.zone_grain][:, None] + radius**law.exponent
+        return cls(
+            axis=axis,
+            law=law,
+            position_place=position_place,
+            position_basis=bases[0],
+            grid_basis=bases[1],
+            is_ordered=is_numeric and ordered,
+            zone_place=axis.place(zone, xp),
+            zone_weight=weight,
+            nucleation_place=axis.place(offset, xp),
+            grown_share=forward.grown_share(
+                position, offset, arrays.number_density, axis.end, law.exponent, xp
+            ),
+        )
+
+    @property
+    def in_units(self) -> np.ndarray:
+        """1 for the nodes that carry the unit of the path: those that analyses hold tightly."""
+        count = SMOOTHEST if self.is_ordered else self.axis.nodes.size
+        return (np.arange(self.axis.nodes.size) < count).astype(float)
+
+    def clock(
+        self, grid_temperature_C: Any, parameters: Mapping[str, Any], xp: Any
+    ) -> tuple[Any, Any, Any]:
+        """Give share of time on the grid (..., grid), duration (Myr) and rate (um^exponent/Myr)."""
+        slowness = self.law.slowness(grid_temperature_C, parameters, xp)
+        share, total = forward.elapsed_share(slowness, self.axis.grid_coordinate, xp)
+        if "duration_Myr" in parameters:
+            duration = parameters["duration_Myr"]
+            return share, duration, total / duration
+        rate = parameters["growth_rate"]
+        return share, total / rate, rate
+
+    def zone_share(self, share: Any, xp: Any) -> Any:
+        """Give the mean share of time of each zone, over its volume (..., zone)."""
+        flat = forward.even_interpolation(share, self.zone_place.reshape((-1,)), xp)
+        shape = (*share.shape[:-1], *self.zone_weight.shape)
+        return (flat.reshape(shape) * self.zone_weight).sum(axis=-1)
+
+
+def coordinate_of_offset(offset_um: Any, arrays: HistoryArrays, exponent: int) -> Any:
+    """Turn a lag in radius at the rim into a lag of the growth coordinate, (grain)."""
+    if exponent == 1:
+        return offset_um
+    end = float(arrays.rim_radius_um.max())
+    return end**exponent - (end - offset_um) ** exponent
+
+
+def default_offsets_um(arrays: HistoryArrays) -> np.ndarray:
+    """Give the lag of each grain if growth ended together: differences of the rims' radii."""
+    return arrays.rim_radius_um.max() - arrays.rim_radius_um
+
+
+def zone_quadrature(arrays: HistoryArrays) -> tuple[np.ndarray, np.ndarray]:
+    """Give radii (um) and weights (zone, node) of averages over the volume of spherical shells."""
+    inner, outer = arrays.zone_inner_um[:, None], arrays.zone_outer_um[:, None]
+    radius = inner + (outer - inner) * 0.5 * (_NODES + 1)
+    weight = _WEIGHTS * np.maximum(radius, 1e-9) ** 2
+    return radius, weight / weight.sum(axis=1, keepdims=True)
+
+
+def axis_ends(arrays: HistoryArrays, offset_um: np.ndarray, exponent: int) -> tuple[float, float]:
+    """Give the growth coordinate of the first observed position and of the end of growth."""
+    offset = coordinate_of_offset(offset_um, arrays, exponent)
+    position = offset[arrays.grain] + arrays.radius_um**exponent
+    ends = [position.max(), float(arrays.rim_radius_um.max()) ** exponent]
+    if arrays.has_ages:
+        ends.append((offset[arrays.zone_grain] + arrays.zone_outer_um**exponent).max())
+    return float(position.min()), float(max(ends))

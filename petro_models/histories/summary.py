@@ -1,0 +1,237 @@
+"""What a fit of a history says in words: headline, its own checks, predictive statistics."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+from pymc_extras.prior import Prior
+
+from petro_models.inference.checks import Check
+
+if TYPE_CHECKING:
+    from petro_models.histories.problem import Histories
+
+TABLE_REVIEW, TABLE_FAILURE = 0.006, 0.010
+"""Error of the table in a fraction, one sd: beyond what mixing models are blamed for."""
+CLOCK_IS_PRIOR = 0.9
+"""Posterior over prior sd of the log duration from which on the prior is the clock."""
+UNSEEN_SHARE = 0.05
+EDGE_SHARE = 0.02
+DIFFUSION_C = 620.0
+"""From here on diffusion blurs garnets of some 100 um within a few Myr (Chakraborty & Ganguly
+1992, Contrib. Mineral. Petrol. 111, 74-86)."""
+
+
+def headline(problem: "Histories", fit: xr.DataTree) -> list[str]:
+    """Say path, peak, time and clock in sentences."""
+    derived = fit["derived"].to_dataset()
+    first, last = (_conditions(derived, place) for place in _ends(problem))
+    sentences = [
+        f"Growth runs from {first} to {last} (medians with 90 % intervals, first to last analysis)."
+    ]
+    peak = _interval(derived, "peak_temperature_C", 0)
+    pressure = _interval(derived, "peak_pressure_kbar", 1)
+    sentences.append(
+        f"The highest temperature during growth is {peak} degC, the highest pressure "
+        f"{pressure} kbar."
+    )
+    if problem.law.has_clock:
+        sentences.append(
+            f"It took {_interval(derived, 'duration_Myr', 1)} Myr; {_clock_words(problem, fit)}."
+        )
+    else:
+        sentences.append("The zoning holds no time under this growth law.")
+    if not _is_offset_free(problem):
+        sentences.append(
+            "Temperatures and pressures are relative to the table: systematic errors of its "
+            "thermodynamic data (some 25 degC and 0.5 kbar) come on top."
+        )
+    return sentences
+
+
+def own_checks(problem: "Histories", fit: xr.DataTree) -> list[Check]:
+    """Check the table's fit, the clock, the edge of garnet's field, unseen time and diffusion."""
+    derived = fit["derived"].to_dataset()
+    found = [_table_fit(fit), _table_edge(problem, derived)]
+    if problem.law.has_clock:
+        found += [_clock(problem, fit), _unseen_time(derived)]
+    found += [_diffusion(derived), *_fractionation(problem)]
+    return found
+
+
+def predictive_statistics(
+    problem: "Histories", replicated: xr.Dataset
+) -> dict[str, tuple[float, np.ndarray]]:
+    """Compare residuals from the mean profile: their likeness from point to point, and the largest.
+
+    A table that does not fit leaves neighbours that err alike; noise does not.
+    """
+    arrays = problem.arrays
+    stacked = replicated["composition"].stack(__draw__=("chain", "draw"))
+    values = stacked.transpose("__draw__", "position", "component").to_numpy()
+    mean = values.mean(axis=0)
+    spread = np.maximum(values.std(axis=0), 1e-12)
+    observed = np.where(arrays.measured == 1, (arrays.composition - mean) / spread, 0.0)
+    copies = np.where(arrays.measured == 1, (values - mean) / spread, 0.0)
+    same = np.diff(arrays.grain) == 0
+    statistics = {}
+    if same.sum() > 8:
+        statistics["likeness of neighbouring residuals"] = (
+            float(_likeness(observed[None], same)[0]),
+            _likeness(copies, same),
+        )
+    statistics["largest residual (sd)"] = (
+        float(np.abs(observed).max()),
+        np.abs(copies).max(axis=(1, 2)),
+    )
+    return statistics
+
+
+def clock_ratio(fit: xr.DataTree) -> float:
+    """Give posterior over prior standard deviation of the log duration."""
+    name = "duration_Myr" if "duration_Myr" in fit["posterior"] else "growth_rate"
+    if name not in fit["posterior"]:
+        return 0.0
+    posterior, prior = (np.log(fit[g][name].to_numpy()) for g in ("posterior", "prior"))
+    return float(posterior.std() / prior.std())
+
+
+def _likeness(residuals: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """Give the mean product of neighbours' residuals over the mean square, per draw."""
+    products = (residuals[:, 1:] * residuals[:, :-1])[:, same].mean(axis=(1, 2))
+    return products / np.maximum((residuals**2).mean(axis=(1, 2)), 1e-12)
+
+
+def _table_fit(fit: xr.DataTree) -> Check:
+    if "model_error" not in fit["posterior"]:
+        return Check("fit of the table", "PASS", "the table's error was given")
+    median = fit["posterior"]["model_error"].median(("chain", "draw"))
+    worst = float(median.max())
+    where = (
+        str(median["component"].values[int(np.argmax(median.to_numpy()))])
+        if (median.ndim)
+        else "all"
+    )
+    finding = f"the table errs by {worst:.4f} in X_{where} (1 sd, median), limit {TABLE_REVIEW}"
+    if worst < TABLE_REVIEW:
+        return Check("fit of the table", "PASS", finding)
+    return Check(
+        "fit of the table",
+        "REVIEW" if worst < TABLE_FAILURE else "FAIL",
+        finding,
+        "the bulk of the table is not the bulk that grew this garnet: use a table with the "
+        "fractionation axis of such growth, or the rock's own bulk",
+    )
+
+
+def _table_edge(problem: "Histories", derived: xr.Dataset) -> Check:
+    table = problem.arrays.table
+    shares = []
+    for name, axis in (
+        ("pressure_kbar", table.pressure_kbar),
+        ("temperature_C", table.temperature_C),
+    ):
+        values = derived[f"{name}_draws"].to_numpy()
+        shares.append(float(((values < axis[0]) | (values > axis[-1])).mean()))
+    if max(shares) <= EDGE_SHARE:
+        return Check("window of the table", "PASS", f"{max(shares):.1%} of the draws lie outside")
+    return Check(
+        "window of the table",
+        "REVIEW",
+        f"{max(shares):.0%} of the draws lie outside the table's window",
+        "make a table over a wider window of pressure and temperature",
+    )
+
+
+def _clock(problem: "Histories", fit: xr.DataTree) -> Check:
+    ratio = clock_ratio(fit)
+    finding = f"{_clock_words(problem, fit)}; posterior / prior sd of the log duration {ratio:.2f}"
+    if ratio < CLOCK_IS_PRIOR:
+        return Check("source of the clock", "PASS", finding)
+    return Check(
+        "source of the clock",
+        "REVIEW",
+        finding,
+        "time is the prior's, not the garnet's: date two zones, or put what is known of the growth "
+        "rate or duration into its prior",
+    )
+
+
+def _clock_words(problem: "Histories", fit: xr.DataTree) -> str:
+    priors, arrays = problem.priors, problem.arrays
+    name = "duration_Myr" if "duration_Myr" in priors else "growth_rate"
+    what = "duration" if name == "duration_Myr" else "growth rate"
+    if not isinstance(priors[name], Prior):
+        return f"the clock is the given {what}"
+    if clock_ratio(fit) >= CLOCK_IS_PRIOR:
+        return f"the clock is the prior on the {what}: nothing else tells time"
+    ages = arrays.zone_age_Ma
+    oldest, youngest = int(np.argmax(ages)), int(np.argmin(ages))
+    labels = arrays.coords["zone"]
+    gap = float(ages[oldest] - ages[youngest])
+    sd = float(np.hypot(arrays.zone_age_sd_Ma[oldest], arrays.zone_age_sd_Ma[youngest]))
+    return (
+        f"the clock is set by {ages.size} ages, first of all {labels[oldest]} against "
+        f"{labels[youngest]} ({gap:.2f} +- {sd:.2f} Myr apart)"
+    )
+
+
+def _unseen_time(derived: xr.Dataset) -> Check:
+    unseen = float(derived["growth_before_first_analysis_Myr"].sel(statistic="q50"))
+    share = unseen / float(derived["duration_Myr"].sel(statistic="q50"))
+    finding = f"growth before the first analysis took at least {share:.1%} of the duration"
+    if share <= UNSEEN_SHARE:
+        return Check("time before the first analysis", "PASS", f"{finding}, limit 5 %")
+    return Check(
+        "time before the first analysis",
+        "REVIEW",
+        f"{finding}, limit 5 %",
+        "analyse closer to the core; the duration told is that since the first analysis",
+    )
+
+
+def _diffusion(derived: xr.Dataset) -> Check:
+    hottest = float(derived["peak_temperature_C"].sel(statistic="q95"))
+    if hottest < DIFFUSION_C:
+        return Check("diffusion", "PASS", f"below {hottest:.0f} degC growth zoning is kept")
+    return Check(
+        "diffusion",
+        "REVIEW",
+        f"up to {hottest:.0f} degC: zoning of small grains may be blurred by diffusion",
+        "compare large and small grains, and judge the time spent at the peak",
+    )
+
+
+def _fractionation(problem: "Histories") -> list[Check]:
+    if problem.arrays.table.has_removed_axis:
+        return []
+    return [
+        Check(
+            "fractionation",
+            "REVIEW",
+            "the table has one bulk: garnet that grew is not taken out of it",
+            "use a table with the axis 'removed'; where garnet keeps up with equilibrium this "
+            "moves P and T by up to 1.6 kbar and 26 degC",
+        )
+    ]
+
+
+def _is_offset_free(problem: "Histories") -> bool:
+    return isinstance(problem.priors["temperature_offset_C"], Prior)
+
+
+def _ends(problem: "Histories") -> tuple[int, int]:
+    arrays = problem.arrays
+    offset = problem._known_offsets()
+    place = offset[arrays.grain] + arrays.radius_um
+    return int(place.argmin()), int(place.argmax())
+
+
+def _conditions(derived: xr.Dataset, place: int) -> str:
+    at = derived.isel(position=place)
+    return f"{_interval(at, 'temperature_C', 0)} degC, {_interval(at, 'pressure_kbar', 1)} kbar"
+
+
+def _interval(derived: xr.Dataset, name: str, decimals: int) -> str:
+    low, middle, high = (float(derived[name].sel(statistic=key)) for key in ("q05", "q50", "q95"))
+    return f"{middle:.{decimals}f} ({low:.{decimals}f} to {high:.{decimals}f})"

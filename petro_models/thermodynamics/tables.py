@@ -1,0 +1,269 @@
+"""Equilibrium tables: garnet composition over P, T and removed garnet, read off between nodes.
+
+A table is made once by a thermodynamic engine; between its nodes the garnet's composition is
+interpolated by pure functions that run alike in NumPy, JAX and PyTensor. Nodes without garnet take
+the composition of the nearest node that has some, and `EquilibriumTable.absence` says how far a
+point lies from garnet, so that a model can count this against it.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from scipy.ndimage import distance_transform_edt
+
+from petro_models.errors import DataError, nearest
+
+COMPONENTS = ("alm", "prp", "grs", "sps")
+"""Fe2+, Mg, Ca, Mn over their sum on the X site of garnet."""
+AXES = {"removed": "1", "pressure_kbar": "kbar", "temperature_C": "degree_Celsius"}
+"""Axes of a table and their units; ``removed`` is garnet volume / volume of the original solids."""
+VARIABLES = (*(f"X_{name}" for name in COMPONENTS), "garnet_mode")
+METHODS = ("linear", "cubic")
+
+type Method = Literal["linear", "cubic"]
+
+
+def validate_table(table: xr.Dataset) -> None:
+    """Check that a Dataset is a garnet table.
+
+    The schema: dims ``removed`` (may be absent), ``pressure_kbar``, ``temperature_C``, each with
+    an increasing coordinate; variables ``X_alm X_prp X_grs X_sps`` (fractions that add to 1, NaN
+    where garnet is absent) and ``garnet_mode`` (0 or NaN where absent).
+
+    Raises
+    ------
+    DataError
+        On the first violation, with the remedy.
+    """
+    for name in VARIABLES:
+        if name not in table:
+            raise DataError(
+                f"table: variable {name!r} is missing; {nearest(name, map(str, table.data_vars))}"
+            )
+    for dim in ("pressure_kbar", "temperature_C", *({"removed"} & set(table["X_alm"].dims))):
+        if dim not in table.coords:
+            raise DataError(f"table: coordinate {dim!r} is missing ({AXES[dim]})")
+        values = table[dim].to_numpy()
+        if values.size < 2 or not (np.diff(values) > 0).all():
+            raise DataError(f"table: {dim} must increase over at least two nodes; got {values}")
+    _check_axis_units(table)
+    for name in VARIABLES:
+        if extra := set(table[name].dims) - set(AXES):
+            raise DataError(f"table: {name} has the dim {sorted(extra)[0]!r}; known: {list(AXES)}")
+    composition = np.stack([table[f"X_{name}"].to_numpy() for name in COMPONENTS])
+    present = np.isfinite(composition).all(axis=0)
+    if not present.any():
+        raise DataError("table: garnet is absent at every node; nothing can be read from it")
+    total = composition[:, present].sum(axis=0)
+    worst = float(total[np.abs(total - 1).argmax()])
+    if abs(worst - 1) > 0.01:
+        raise DataError(
+            f"table: X_alm + X_prp + X_grs + X_sps is {worst:.3f} at a node, not 1: give fractions "
+            "of Fe2+, Mg, Ca and Mn over their sum"
+        )
+
+
+def _check_axis_units(table: xr.Dataset) -> None:
+    """Refuse axes in bar, GPa or K, which the numbers give away."""
+    pressure, temperature = (table[name].to_numpy() for name in ("pressure_kbar", "temperature_C"))
+    if pressure.max() > 150 or pressure.max() < 0.5:
+        raise DataError(
+            f"table: pressures run to {pressure.max():g} kbar: are they in bar or GPa? "
+            "Convert to kbar (1 GPa = 10 kbar)"
+        )
+    if temperature.min() < 100 or temperature.max() > 1600:
+        raise DataError(
+            f"table: temperatures run from {temperature.min():g} to {temperature.max():g} degC: "
+            "give degrees Celsius, 100 to 1600"
+        )
+
+
+@dataclass(frozen=True)
+class EquilibriumTable:
+    """Garnet composition on a grid, ready to be read between its nodes.
+
+    Attributes
+    ----------
+    removed, pressure_kbar, temperature_C
+        Axes; ``removed`` has one entry where the table has no such axis.
+    composition
+        (removed, pressure, temperature, component); filled where garnet is absent.
+    node_absence
+        Distance to the nearest node with garnet in cells of the grid, 0 where garnet is stable.
+    attributes
+        Where the table is from.
+
+    Examples
+    --------
+    >>> table = EquilibriumTable.from_dataset(equilibrium)  # doctest: +SKIP
+    >>> table.read(pressure_kbar=6.0, temperature_C=560.0)  # doctest: +SKIP
+    """
+
+    removed: np.ndarray
+    pressure_kbar: np.ndarray
+    temperature_C: np.ndarray
+    composition: np.ndarray
+    node_absence: np.ndarray
+    attributes: dict[str, Any]
+
+    @classmethod
+    def from_dataset(cls, table: xr.Dataset) -> "EquilibriumTable":
+        """Check a table and fill its nodes without garnet from the nearest that have some.
+
+        Raises
+        ------
+        DataError
+            If the table breaks the schema, or a level of ``removed`` has no garnet at all.
+        """
+        validate_table(table)
+        if "removed" not in table["X_alm"].dims:
+            table = table.drop_vars("removed", errors="ignore").expand_dims(removed=[0.0])
+        order = ("removed", "pressure_kbar", "temperature_C")
+        raw = np.stack(
+            [table[f"X_{n}"].transpose(*order).to_numpy().astype(float) for n in COMPONENTS], -1
+        )
+        present = np.isfinite(raw).all(axis=-1)
+        for level, found in zip(table["removed"].to_numpy(), present, strict=True):
+            if not found.any():
+                raise DataError(
+                    f"table: no garnet at any node of removed = {level:g}; cut the axis below it"
+                )
+        filled, absence = np.empty_like(raw), np.empty(present.shape)
+        for level in range(len(present)):
+            absence[level], index = distance_transform_edt(~present[level], return_indices=True)
+            filled[level] = raw[level][tuple(index)]
+        axes = {name: table[name].to_numpy().astype(float) for name in order}
+        filled /= filled.sum(axis=-1, keepdims=True)
+        attributes = {str(key): value for key, value in table.attrs.items()}
+        return cls(composition=filled, node_absence=absence, attributes=attributes, **axes)
+
+    @property
+    def has_removed_axis(self) -> bool:
+        """Whether the table knows garnet taken out of the bulk."""
+        return self.removed.size > 1
+
+    @cached_property
+    def _flat(self) -> np.ndarray:
+        return np.concatenate([self.composition, self.node_absence[..., None]], axis=-1).reshape(
+            -1, len(COMPONENTS) + 1
+        )
+
+    def read(
+        self,
+        pressure_kbar: Any,
+        temperature_C: Any,
+        removed: Any = 0.0,
+        *,
+        method: Method = "linear",
+        xp: Any = np,
+    ) -> Any:
+        """Interpolate the garnet's composition, (..., component) in the order of `COMPONENTS`.
+
+        Parameters
+        ----------
+        pressure_kbar, temperature_C, removed
+            Points, all of one shape (or `removed` a number); outside the table its edge counts.
+        method
+            ``linear`` (bi- or trilinear) or ``cubic`` (Catmull-Rom in P and T: continuous slopes;
+            linear in ``removed``).
+        xp
+            Namespace of arrays: `numpy`, `jax.numpy` or `pytensor.tensor`.
+        """
+        return self._interpolate(pressure_kbar, temperature_C, removed, method, xp)[..., :-1]
+
+    def absence(
+        self, pressure_kbar: Any, temperature_C: Any, removed: Any = 0.0, *, xp: Any = np
+    ) -> Any:
+        """Say how far points lie from stable garnet and from the table's window, in cells.
+
+        0 where garnet is stable; it grows by 1 for each cell of the grid into the region without
+        garnet, and by 1 for each cell beyond the window.
+        """
+        inside = self._interpolate(pressure_kbar, temperature_C, removed, "linear", xp)[..., -1]
+        beyond = 0.0
+        for values, axis in (
+            (pressure_kbar, self.pressure_kbar),
+            (temperature_C, self.temperature_C),
+        ):
+            step = float(np.diff(axis).mean())
+            beyond = beyond + xp.clip(axis[0] - values, 0.0, np.inf) / step
+            beyond = beyond + xp.clip(values - axis[-1], 0.0, np.inf) / step
+        return inside + beyond
+
+    def _interpolate(
+        self, pressure_kbar: Any, temperature_C: Any, removed: Any, method: Method, xp: Any
+    ) -> Any:
+        if method not in METHODS:
+            raise DataError(f"no interpolation is named '{method}': {nearest(method, METHODS)}")
+        if xp is np:
+            pressure_kbar, temperature_C = np.asarray(pressure_kbar), np.asarray(temperature_C)
+        removed = removed + 0.0 * pressure_kbar
+        stencils = [
+            _linear_stencil(removed, self.removed, xp),
+            _stencil(pressure_kbar, self.pressure_kbar, method, xp),
+            _stencil(temperature_C, self.temperature_C, method, xp),
+        ]
+        values = xp.as_tensor(self._flat) if hasattr(xp, "as_tensor") else xp.asarray(self._flat)
+        n_pressure, n_temperature = self.pressure_kbar.size, self.temperature_C.size
+        total: Any = 0.0
+        for (level, a), (row, b), (column, c) in product(*stencils):
+            node = (level * n_pressure + row) * n_temperature + column
+            total = total + (a * b * c)[..., None] * values[node]
+        return total
+
+
+def _stencil(points: Any, axis: np.ndarray, method: Method, xp: Any) -> list[tuple[Any, Any]]:
+    if method == "cubic":
+        return _cubic_stencil(points, axis, xp)
+    return _linear_stencil(points, axis, xp)
+
+
+def _cell(points: Any, axis: np.ndarray, xp: Any) -> tuple[Any, Any]:
+    """Give the index of each point's cell and its place in it, 0 to 1; the edge beyond the axis."""
+    inside = xp.clip(points, float(axis[0]), float(axis[-1]))
+    if _is_even(axis):
+        scaled = (inside - float(axis[0])) / float(axis[1] - axis[0])
+        index = xp.clip(xp.floor(scaled), 0, axis.size - 2)
+        return index.astype("int64"), scaled - index
+    index = 0
+    for node in axis[1:-1]:
+        index = index + (inside >= float(node))
+    index = (index + 0 * inside).astype("int64")
+    nodes, widths = _constant(axis[:-1], xp), _constant(np.diff(axis), xp)
+    return index, (inside - nodes[index]) / widths[index]
+
+
+def _linear_stencil(points: Any, axis: np.ndarray, xp: Any) -> list[tuple[Any, Any]]:
+    if axis.size == 1:
+        return [((0.0 * points).astype("int64"), 1.0 + 0.0 * points)]
+    index, place = _cell(points, axis, xp)
+    return [(index, 1 - place), (index + 1, place)]
+
+
+def _cubic_stencil(points: Any, axis: np.ndarray, xp: Any) -> list[tuple[Any, Any]]:
+    """Give the four nodes and Catmull-Rom weights of each point; the axis must be even."""
+    if not _is_even(axis):
+        raise DataError("cubic interpolation needs evenly spaced axes: take method='linear'")
+    index, t = _cell(points, axis, xp)
+    weights = (
+        ((2 - t) * t - 1) * t / 2,
+        ((3 * t - 5) * t * t + 2) / 2,
+        ((4 - 3 * t) * t + 1) * t / 2,
+        (t - 1) * t * t / 2,
+    )
+    return [
+        (xp.clip(index + shift, 0, axis.size - 1), weight)
+        for shift, weight in zip((-1, 0, 1, 2), weights, strict=True)
+    ]
+
+
+def _is_even(axis: np.ndarray) -> bool:
+    return bool(np.allclose(np.diff(axis), axis[1] - axis[0], rtol=1e-6))
+
+
+def _constant(values: np.ndarray, xp: Any) -> Any:
+    return xp.as_tensor(values) if hasattr(xp, "as_tensor") else xp.asarray(values)
