@@ -1,11 +1,12 @@
 """epmatools HDF5 stores: a group per map set with ``maps/<element>`` and labelled clusters."""
 
+import io
 import json
 import math
 from dataclasses import dataclass
 from typing import Any
 
-import netCDF4
+import h5py
 import numpy as np
 import xarray as xr
 from scipy import ndimage
@@ -19,8 +20,8 @@ from petro_models.io.epma_source import MEMBER_LIMIT_BYTES, Source, listed
 FORMAT = "epmatools HDF5"
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
-# What the C library raises on damaged files, through netCDF4.
-_DAMAGED = (OSError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError)
+# What damaged files make h5py raise.
+_DAMAGED = (OSError, RuntimeError, ValueError, TypeError, AttributeError, LookupError, MemoryError)
 
 
 def is_hdf5(source: Source) -> bool:
@@ -62,7 +63,7 @@ def read_hdf5(source: Source, ignore: frozenset[str], group: str | None = None) 
         parts.add(element, whole_counts(values, image_pixel(where)), where)
     if not parts.counts:
         raise FormatError(f"{place}: no map is named after an element: {listed(arrays)}.")
-    unit = str(attributes.get("pixelunit", "")).strip()
+    unit = _text(attributes.get("pixelunit", "")).strip()
     size, aspect = (_attribute(attributes, key) for key in ("pixelsize", "aspect"))
     if unit in ("um", "µm", "μm") and size > 0:
         parts.step_um = (size, size * (aspect if aspect > 0 else 1.0))
@@ -132,12 +133,15 @@ def _load(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any], list[_Clustering]]:
     """Read maps, attributes and labelled clusters of one map set."""
     try:
-        # A copy in memory: a damaged file cannot leave the library's state behind.
-        with netCDF4.Dataset("memory", memory=content) as store:
-            store.set_auto_maskandscale(False)
+        with h5py.File(io.BytesIO(content), "r") as store:
             chosen = _map_set(store, place, group)
-            arrays = {name: _array(v, place) for name, v in chosen["maps"].variables.items()}
-            attributes = {key: chosen.getncattr(key) for key in chosen.ncattrs()}
+            members = {str(name): item for name, item in chosen["maps"].items()}
+            arrays = {
+                name: _array(item, f"{place}, map {name}")
+                for name, item in members.items()
+                if isinstance(item, h5py.Dataset)
+            }
+            attributes = dict(chosen.attrs)
             clusterings = _clusterings(chosen, place)
     except _DAMAGED as error:
         raise FormatError(f"{place}: not a readable HDF5 file ({error}).") from None
@@ -146,49 +150,51 @@ def _load(
     return arrays, attributes, clusterings
 
 
-def _map_set(store: netCDF4.Dataset, place: str, group: str | None) -> Any:
+def _map_set(store: h5py.File, place: str, group: str | None) -> h5py.Group:
     """Choose the map set."""
-    sets = [name for name, part in store.groups.items() if "maps" in part.groups]
+    sets = [str(name) for name, part in store.items() if _is_group(part) and "maps" in part]
     if not sets:
         raise FormatError(
             f"{place}: no map set of epmatools (groups <name>/maps/<element>); it holds "
-            f"{listed([*store.groups, *store.variables])}."
+            f"{listed(map(str, store))}."
         )
     if group is None and len(sets) > 1:
         raise FormatError(f"{place}: several map sets: {', '.join(sets)}. Pass group={sets[0]!r}.")
     if group is not None and group not in sets:
         raise FormatError(f"{place}: no map set {group!r}; there are {', '.join(sets)}.")
-    return store.groups[group or sets[0]]
+    return store[group or sets[0]]
 
 
-def _array(variable: Any, place: str) -> np.ndarray:
-    """Read one array, if it has a size that a map can have."""
-    if not isinstance(variable.dtype, np.dtype) or variable.dtype.kind not in "iuf":
-        raise FormatError(f"{place}: {variable.name!r} holds no numbers.")
-    if math.prod(variable.shape) * variable.dtype.itemsize > MEMBER_LIMIT_BYTES:
-        raise FormatError(f"{place}: {variable.name!r} has shape {variable.shape}, too large.")
-    return np.asarray(variable[...])
+def _is_group(item: object) -> bool:
+    return isinstance(item, h5py.Group)
 
 
-def _clusterings(chosen: Any, place: str) -> list[_Clustering]:
+def _array(item: Any, place: str) -> np.ndarray:
+    """Read one array, if it holds numbers and has a size that a map can have."""
+    if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "iuf":
+        raise FormatError(f"{place}: no array of numbers.")
+    if math.prod(item.shape) * item.dtype.itemsize > MEMBER_LIMIT_BYTES:
+        raise FormatError(f"{place}: shape {item.shape} is too large.")
+    return np.asarray(item[...])
+
+
+def _clusterings(chosen: h5py.Group, place: str) -> list[_Clustering]:
     """Read the clusters with their labels: JSON {phase: {"values": [classes]}}."""
-    kmeans = chosen.groups.get("kmeans")
-    if kmeans is None:
+    kmeans = chosen.get("kmeans")
+    if not _is_group(kmeans):
         return []
-    return [
-        _clustering(part, place)
-        for part in (kmeans, *kmeans.groups.values())
-        if "clusters" in part.variables and "store" in part.ncattrs()
-    ]
+    # Older files have one clustering, newer ones a group for each mask.
+    groups = [kmeans, *(item for item in kmeans.values() if _is_group(item))]
+    return [_clustering(part, place) for part in groups if "clusters" in part]
 
 
-def _clustering(part: Any, place: str) -> _Clustering:
+def _clustering(part: h5py.Group, place: str) -> _Clustering:
     """Read one clustering."""
-    stored = json.loads(str(part.getncattr("store")))
+    stored = json.loads(_text(part.attrs["store"]))
     phases = {str(name): [int(v) for v in entry["values"]] for name, entry in stored.items()}
-    clusters = _array(part.variables["clusters"], place)
-    centers = _array(part.variables["centers"], place)
-    classes = int(part.getncattr("n_clusters"))
+    clusters = _array(part["clusters"], f"{place}, clusters")
+    centers = _array(part["centers"], f"{place}, centers")
+    classes = int(np.ravel(part.attrs["n_clusters"])[0])
     if (
         clusters.dtype.kind not in "iu"
         or centers.ndim != 2
@@ -200,6 +206,11 @@ def _clustering(part: Any, place: str) -> _Clustering:
     return _Clustering(clusters, centers, classes, phases)
 
 
+def _text(value: object) -> str:
+    """Give a text attribute, which may be stored as bytes."""
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
 def _attribute(attributes: dict[str, Any], key: str) -> float:
-    value = attributes.get(key)
-    return float(value) if isinstance(value, int | float | np.number) else math.nan
+    value = np.ravel(attributes.get(key, math.nan))
+    return float(value[0]) if value.size == 1 and value.dtype.kind in "iuf" else math.nan

@@ -17,10 +17,13 @@ names a file for each element, one matrix each::
 """
 
 import io
+import logging
 import math
+import tokenize
 import tomllib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -64,6 +67,7 @@ _DAMAGED = (
     RuntimeError,
     TypeError,
     ValueError,
+    tokenize.TokenError,
     zipfile.BadZipFile,
 )
 
@@ -242,20 +246,38 @@ def _matrices(
 def _pages(content: bytes, place: str) -> list[np.ndarray]:
     """Read the pages of a TIFF file."""
     try:
-        with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+        with _complaints() as complaints, tifffile.TiffFile(io.BytesIO(content)) as tiff:
             pages = list(tiff.pages)
             for page in pages:
                 if math.prod(page.shape) * page.dtype.itemsize > MEMBER_LIMIT_BYTES:  # type: ignore[union-attr]
                     raise FormatError(f"{place}: a page of shape {page.shape} is too large.")
             arrays = [np.asarray(page.asarray()) for page in pages]
     except _DAMAGED as error:
+        complaints = [_short(error)]
+    if complaints:
         raise FormatError(
-            f"{place}: not a readable TIFF file ({_short(error)}). Save it uncompressed, one page "
-            "an element."
-        ) from None
+            f"{place}: not a readable TIFF file ({complaints[0]}). Save it again, uncompressed, "
+            "one page an element."
+        )
     if len(arrays) == 1 and arrays[0].ndim == 3:
         return list(arrays[0])
     return arrays
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Collect the errors that tifffile logs: it goes on with zeros where a page is damaged."""
+    found: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: found.append(record.getMessage()[:160])  # type: ignore[method-assign]
+    log = logging.getLogger("tifffile")
+    propagates, log.propagate = log.propagate, False
+    log.addHandler(handler)
+    try:
+        yield found
+    finally:
+        log.removeHandler(handler)
+        log.propagate = propagates
 
 
 def _array(content: bytes, place: str) -> np.ndarray:
