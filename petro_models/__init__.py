@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 # Bound here, or the name of the room would hide the function.
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
     from petro_models.public import *  # noqa: F403
 
 __version__ = "0.1.0"
+
+# JAX reads this when it starts: four devices on the CPU let chains run side by side.
+_flags = os.environ.get("XLA_FLAGS", "")
+if "xla_force_host_platform_device_count" not in _flags:
+    os.environ["XLA_FLAGS"] = f"{_flags} --xla_force_host_platform_device_count=4".strip()
 
 _logger = logging.getLogger("petro_models")
 if not _logger.handlers:

@@ -22,14 +22,14 @@ from petro_models.inference.draws import Draws
 from petro_models.inference.nuts import Backend, Point, sample_nuts
 from petro_models.inference.optimum import find_optimum
 from petro_models.inference.smc import sample_smc
-from petro_models.inference.whitened import sample_whitened
+from petro_models.inference.whitened import sample_laplace, sample_whitened
 from petro_models.priors import Priors, PriorSpecification
 
 if TYPE_CHECKING:
     from petro_models.report.cards import Card
 
-type Method = Literal["auto", "nuts", "smc", "exact", "map"]
-METHODS: tuple[str, ...] = ("auto", "nuts", "smc", "exact", "map")
+type Method = Literal["auto", "nuts", "smc", "exact", "laplace", "map"]
+METHODS: tuple[str, ...] = ("auto", "nuts", "smc", "exact", "laplace", "map")
 PACKAGES = ("petro_models", "pymc", "numpyro", "jax", "blackjax", "arviz", "numpy", "xarray")
 
 logger = logging.getLogger("petro_models")
@@ -59,6 +59,8 @@ class InverseProblem(ABC):
     """Posterior draws for which data are replicated and densities are kept."""
     prior_draws: ClassVar[int] = 500
     """Draws of the prior and of data from it."""
+    predictive_kept: ClassVar[int | None] = None
+    """Replicated data sets kept in the fit after the checks; None: all."""
     registry: ClassVar[dict[str, type["InverseProblem"]]] = {}
 
     data: xr.Dataset
@@ -177,7 +179,8 @@ class InverseProblem(ABC):
         Parameters
         ----------
         method
-            ``auto`` picks by structure and says why; ``nuts``, ``smc``, ``exact``, ``map``.
+            ``auto`` picks by structure and says why; ``nuts``, ``smc``, ``exact``; ``laplace``, the
+            normal approximation about the optimum; ``map``, the optimum alone.
         draws, chains, tune
             Kept draws per chain (particles per run for SMC), chains, adaptation steps (NUTS).
         seed
@@ -217,6 +220,10 @@ class InverseProblem(ABC):
             result = sample_smc(self.model, draws=draws, chains=chains, seed=seed, progressbar=show)
         elif chosen == "map":
             result = find_optimum(self.model, self._starting_points() or [{}])
+        elif chosen == "laplace":
+            result = sample_laplace(
+                self.model, self._start_of_climb() or {}, draws=draws, chains=chains, seed=seed
+            )
         elif (climb := self._start_of_climb()) is not None and backend == "numpyro":
             result = sample_whitened(
                 self.model,
@@ -253,6 +260,9 @@ class InverseProblem(ABC):
         }
         verdicts = self._check(fit, result, likelihood)
         fit["checks"] = xr.DataTree(verdicts.to_dataset())
+        if self.predictive_kept is not None:
+            kept = predictive.thin(fit["posterior_predictive"].to_dataset(), self.predictive_kept)
+            fit["posterior_predictive"] = xr.DataTree(kept)
         logger.info("%s", verdicts)
         return fit
 

@@ -1,7 +1,6 @@
 """The two likelihoods of phase maps as PyMC distributions, their densities computed by JAX."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -74,7 +73,7 @@ def counts_mixture(
         observations.weight,
         *_fixed(parameters, shapes),
         logp=_on_jax(_weighted_pixel_log_density, observations, shapes),
-        random=partial(_draw_counts, observations),
+        random=_drawing(_draw_counts, observations, shapes),
         signature="(),(k,e),(k,e),(a,e),(c)->(e)",
         class_name="CountsMixture",
         observed=observations.counts,
@@ -102,7 +101,7 @@ def spot_mixture(
         np.zeros(len(observed)),
         *_fixed((*parameters, *spots), shapes),
         logp=_on_jax(_spot_log_density, observations, shapes),
-        random=partial(_draw_spots, observations),
+        random=_drawing(_draw_spots, observations, shapes),
         signature="(),(k,e),(k,e),(a,e),(c),(k,o),(k,o),(a,o),(p),(),(),()->(o)",
         class_name="SpotMixture",
         observed=observed,
@@ -139,6 +138,20 @@ def _on_jax(
         return function(observations, value, first, *plain)
 
     return wrap_jax(density_on_jax)
+
+
+def _drawing(
+    function: Callable[..., np.ndarray],
+    observations: Observations,
+    shapes: list[tuple[int, ...]],
+) -> Callable[..., np.ndarray]:
+    """Turn a function of plain parameters into what PyMC calls to draw data."""
+
+    def draw(_: np.ndarray, *parameters: np.ndarray, rng: Any, size: Any = None) -> np.ndarray:
+        plain = [np.reshape(p, shape) for p, shape in zip(parameters, shapes, strict=True)]
+        return function(observations, plain, rng)
+
+    return draw
 
 
 # -- densities -----------------------------------------------------------------------------------
@@ -305,16 +318,10 @@ def _spot_log_density(
 
 
 def _draw_counts(
-    observations: Observations,
-    weight: np.ndarray,
-    intensity: np.ndarray,
-    dispersion: np.ndarray,
-    axis_counts: np.ndarray,
-    class_weight: np.ndarray,
-    rng: np.random.Generator,
-    size: Any = None,
+    observations: Observations, parameters: list[np.ndarray], rng: np.random.Generator
 ) -> np.ndarray:
     """Draw counts of as many pixels as were chosen, from the map's proportions."""
+    intensity, dispersion, axis_counts, class_weight = parameters
     cells, anchors = observations.cells, observations.anchors
     number = len(observations.counts)
     chance = np.exp(np.asarray(cell_log_weight(class_weight, observations)))
@@ -348,7 +355,7 @@ def _fraction_noise(
 
 
 def _draw_spots(
-    observations: Observations, _: np.ndarray, *parameters: np.ndarray, rng: Any, size: Any = None
+    observations: Observations, parameters: list[np.ndarray], rng: np.random.Generator
 ) -> np.ndarray:
     """Draw an analysis at every spot from what the counts around it allow."""
     return predict_spots(

@@ -1,0 +1,581 @@
+"""The pixel pass: fractions and compositions of every pixel, given the global unknowns.
+
+Given intensities, scatter, weights and calibration, pixels are independent. A pass over coarse
+cells tells for every pixel which pair (or triple) of phases it may be; on the nodes of that patch,
+with the pure phases at its corners, fraction and composition are integrated exactly. Pixels of one
+patch are computed together, so that all work is products of matrices.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+
+from petro_models.phase_maps import density
+from petro_models.phase_maps.anchors import unknown_log_density
+from petro_models.phase_maps.cells import Patch, pair_patch, triple_patch
+from petro_models.phase_maps.likelihood import (
+    MapParameters,
+    cell_log_weight,
+    phase_moments,
+)
+from petro_models.phase_maps.observations import Observations
+
+TILE = 16_384
+BLOCK = 256
+TAIL = 0.05
+"""Probability outside the interval on each side."""
+TRIPLE_FROM = 0.03
+"""A pixel is integrated over three phases from this probability of holding three."""
+EDGE_NODES = 12
+TRIPLE_STEPS = 7
+
+
+@dataclass(frozen=True)
+class PixelAnswers:
+    """What the pass finds, pixels first; k phases, o oxides, a axes.
+
+    Attributes
+    ----------
+    fraction, fraction_sd, fraction_low, fraction_high, pure
+        (n, k).
+    unknown
+        Probability that no phase explains the pixel (n,).
+    evidence
+        Log density of the counts under the best cell, less its expectation (n,).
+    composition, composition_variance
+        wt% and the variance that is the pixel's own, not of the calibration (n, o).
+    total_variance
+        Of the sum of the oxides, likewise (n,).
+    axis_moment
+        Fraction times position along each axis (n, a).
+    """
+
+    fraction: np.ndarray
+    fraction_sd: np.ndarray
+    fraction_low: np.ndarray
+    fraction_high: np.ndarray
+    pure: np.ndarray
+    unknown: np.ndarray
+    evidence: np.ndarray
+    composition: np.ndarray
+    composition_variance: np.ndarray
+    total_variance: np.ndarray
+    axis_moment: np.ndarray
+
+    @classmethod
+    def empty(cls, count: int, n_phases: int, n_oxides: int, n_axes: int) -> "PixelAnswers":
+        """Make room for so many pixels."""
+        widths = [n_phases] * 5 + [0, 0] + [n_oxides] * 2 + [0, n_axes]
+        return cls(
+            *(
+                np.zeros((count, width) if index not in (5, 6, 9) else count, dtype=np.float32)
+                for index, width in enumerate(widths)
+            )
+        )
+
+
+class _Coarse(NamedTuple):
+    """The cells as one matrix, and what the pass reads from them."""
+
+    coefficients: jax.Array
+    log_weight: jax.Array
+    log_peak: jax.Array
+    fraction: jax.Array
+    to_pair: jax.Array
+    to_triple: jax.Array
+
+
+class _Nodes(NamedTuple):
+    """One patch, ready to integrate over; g nodes, m members, q axes of the members.
+
+    Attributes
+    ----------
+    coefficients, log_weight
+        Of the nodes (feature, g), (g,).
+    member_fraction
+        Fractions of the members at each node (g, m).
+    axis_fraction
+        Fraction of the phase of each axis at each node (g, q).
+    axis_constant, axis_gain, axis_covariance
+        Position along each axis given the counts: (g, q), (g, q, e), (g, q, q).
+    members, axes
+        Indices of the phases and axes.
+    order, low_edge, high_edge
+        Nodes sorted by each member's fraction (m, g), and the fractions each stands for (m, g).
+    outside
+        1 for cells that the patch does not hold (cell + 1,).
+    """
+
+    coefficients: jax.Array
+    log_weight: jax.Array
+    member_fraction: jax.Array
+    axis_fraction: jax.Array
+    axis_constant: jax.Array
+    axis_gain: jax.Array
+    axis_covariance: jax.Array
+    members: np.ndarray
+    axes: np.ndarray
+    order: np.ndarray
+    low_edge: np.ndarray
+    high_edge: np.ndarray
+    outside: np.ndarray
+
+
+class PixelEngine:
+    """Computes pixels of one map, tile by tile, at given values of the global unknowns.
+
+    Parameters
+    ----------
+    observations
+        Cells, frame and dims.
+    parameters
+        Of the map.
+    composition, axis_composition, hidden_scatter
+        wt% of each phase (k, o), its change along each axis (a, o), and the scatter of the true
+        composition that the map does not see (k, o).
+    """
+
+    def __init__(
+        self,
+        observations: Observations,
+        parameters: MapParameters,
+        composition: np.ndarray,
+        axis_composition: np.ndarray,
+        hidden_scatter: np.ndarray,
+    ) -> None:
+        self.observations = observations
+        self.parameters = MapParameters(*(np.asarray(value, float) for value in parameters))
+        self.composition = np.asarray(composition)
+        self.axis_composition = np.asarray(axis_composition).reshape(-1, self.composition.shape[1])
+        self.hidden_scatter = np.asarray(hidden_scatter)
+        anchors = observations.anchors
+        self.frame = density.Frame(anchors.unknown_mean, anchors.unknown_sd)
+        self.mean, self.covariance = (
+            np.asarray(x) for x in phase_moments(self.parameters, observations)
+        )
+        self._coarse = self._prepare_coarse()
+        self._patches: dict[tuple[int, ...], _Nodes] = {}
+        self.nodes_per_pair = self._choose_nodes()
+
+    def compute(
+        self, counts: np.ndarray, advance: Callable[[int], None] | None = None
+    ) -> PixelAnswers:
+        """Compute pixels (n, e); `advance` hears how many are done after every tile."""
+        k, o = self.composition.shape
+        answers = PixelAnswers.empty(len(counts), k, o, len(self.axis_composition))
+        for start in range(0, len(counts), TILE):
+            tile = np.asarray(counts[start : start + TILE], dtype=float)
+            part = PixelAnswers(
+                *(getattr(answers, name)[start : start + TILE] for name in answers.__annotations__)
+            )
+            self._compute_tile(tile, part)
+            if advance:
+                advance(min(start + TILE, len(counts)))
+        return answers
+
+    def mean_fractions(self, counts: np.ndarray, parameters: MapParameters) -> np.ndarray:
+        """Give the mean fractions (k,) of pixels at other values of the unknowns, by cells."""
+        moments = self._cell_moments(parameters)
+        weight = cell_log_weight(parameters.class_weight, self.observations)
+        table = density.coefficients(*moments, self.frame)
+        total = np.zeros(self.composition.shape[0])
+        for start in range(0, len(counts), TILE):
+            block = _padded(np.asarray(counts[start : start + TILE], dtype=float), TILE)
+            size = min(TILE, len(counts) - start)
+            total += np.asarray(
+                _sum_of_fractions(
+                    block,
+                    np.arange(TILE) < size,
+                    self.frame,
+                    table,
+                    weight,
+                    self.observations.cells.fraction,
+                )
+            )
+        return total / len(counts)
+
+    # -- preparation -----------------------------------------------------------------------------
+
+    def _cell_moments(self, parameters: MapParameters) -> tuple[jax.Array, jax.Array]:
+        cells = self.observations.cells
+        return density.counting_cells(
+            *phase_moments(parameters, self.observations),
+            cells.fraction,
+            cells.spread,
+            self.observations.dead_share,
+        )
+
+    def _prepare_coarse(self) -> _Coarse:
+        cells = self.observations.cells
+        mean, covariance = self._cell_moments(self.parameters)
+        size = mean.shape[1]
+        log_root = 0.5 * np.linalg.slogdet(np.asarray(covariance))[1]
+        n_cells = len(cells.class_of_cell)
+        rows = np.arange(n_cells)
+        to_pair = np.zeros((n_cells + 1, max(1, len(cells.pairs))))
+        to_triple = np.zeros((n_cells + 1, max(1, len(cells.triples))))
+        paired, tripled = cells.pair_of_cell >= 0, cells.triple_of_cell >= 0
+        to_pair[rows[paired], cells.pair_of_cell[paired]] = 1
+        to_triple[rows[tripled], cells.triple_of_cell[tripled]] = 1
+        # A pure pixel goes to the pair of its phase with the likeliest partner; half, so that a
+        # pair that really holds it wins over two pure phases that each hold a half.
+        for number, pair in enumerate(cells.pairs):
+            for k in pair:
+                to_pair[np.flatnonzero(cells.is_pure)[k], number] = 0.5
+        return _Coarse(
+            density.coefficients(mean, covariance, self.frame),
+            cell_log_weight(self.parameters.class_weight, self.observations),
+            jnp.asarray(-log_root - 0.5 * size * density.LOG_TWO_PI),
+            jnp.asarray(cells.fraction),
+            jnp.asarray(to_pair),
+            jnp.asarray(to_triple),
+        )
+
+    def _choose_nodes(self) -> int:
+        """Take enough nodes that neighbours lie within a standard deviation of the fraction."""
+        sharpest = 0.0
+        for j, k in self.observations.cells.pairs:
+            middle = 0.5 * (self.mean[j] + self.mean[k])
+            noise = np.diag(middle) + 0.25 * (self.covariance[j] + self.covariance[k])
+            step = self.mean[j] - self.mean[k]
+            sharpest = max(sharpest, float(step @ np.linalg.solve(noise, step)))
+        return int(np.clip(2 ** np.ceil(np.log2(max(sharpest, 1.0) ** 0.5)), 24, 192))
+
+    def _patch(self, members: tuple[int, ...]) -> _Nodes:
+        if members not in self._patches:
+            self._patches[members] = self._prepare_patch(members)
+        return self._patches[members]
+
+    def _prepare_patch(self, members: tuple[int, ...]) -> _Nodes:
+        cells, count = self.observations.cells, len(self.composition)
+        weight = np.log(np.maximum(self.parameters.class_weight, 1e-300))
+        parts: list[tuple[Patch, float]] = []
+        corners = Patch(members, np.eye(count)[list(members)], weight[list(members)])
+        parts.append((corners, 0.0))
+        pairs = [pair for pair in cells.pairs if set(pair) <= set(members)]
+        for pair in pairs:
+            nodes = self.nodes_per_pair if len(members) == 2 else EDGE_NODES
+            parts.append((pair_patch(count, pair, nodes), weight[count + cells.pairs.index(pair)]))
+        if len(members) == 3:
+            inside = triple_patch(count, members, TRIPLE_STEPS)  # type: ignore[arg-type]
+            share = weight[count + len(cells.pairs)] - np.log(len(cells.triples))
+            parts.append((inside, share))
+        fraction = np.concatenate([patch.fraction for patch, _ in parts])
+        log_weight = np.concatenate([patch.log_share + extra for patch, extra in parts])
+        held = np.array(
+            [
+                *(
+                    (pure and int(np.argmax(f)) in members)
+                    or (pair >= 0 and set(cells.pairs[pair]) <= set(members))
+                    or (triple >= 0 and cells.triples[triple] == members)
+                    for pure, pair, triple, f in zip(
+                        cells.is_pure,
+                        cells.pair_of_cell,
+                        cells.triple_of_cell,
+                        cells.fraction,
+                        strict=True,
+                    )
+                ),
+                False,
+            ]
+        )
+        return self._nodes(members, fraction, log_weight, ~held, len(members))
+
+    def _nodes(
+        self,
+        members: tuple[int, ...],
+        fraction: np.ndarray,
+        log_weight: np.ndarray,
+        outside: np.ndarray,
+        n_corners: int,
+    ) -> _Nodes:
+        dead = self.observations.dead_share
+        axis_phase = self.observations.anchors.axis_phase
+        axes = np.flatnonzero(np.isin(axis_phase, members))
+        none = np.zeros((len(fraction), fraction.shape[1], fraction.shape[1]))
+        mean, covariance = (
+            np.asarray(x)
+            for x in density.counting_cells(self.mean, self.covariance, fraction, none, dead)
+        )
+        slope = 1 / (1 + fraction @ self.mean * dead) ** 2
+        loading = np.asarray(self.parameters.axis_counts).reshape(-1, len(dead))[axes]
+        stretch = (1 + self.mean[axis_phase[axes]] * dead) ** 2
+        axis_fraction = fraction[:, axis_phase[axes]]
+        shift = axis_fraction[:, :, None] * (loading * stretch)[None] * slope[:, None, :]
+        gain = np.linalg.solve(covariance, shift.swapaxes(1, 2)).swapaxes(1, 2)
+        axis_covariance = np.eye(len(axes)) - gain @ shift.swapaxes(1, 2)
+        low, high, order = _edges(fraction[:, list(members)].T, n_corners)
+        return _Nodes(
+            density.coefficients(jnp.asarray(mean), jnp.asarray(covariance), self.frame),
+            jnp.asarray(log_weight),
+            jnp.asarray(fraction[:, list(members)]),
+            jnp.asarray(axis_fraction),
+            jnp.asarray(-np.einsum("gqe,ge->gq", gain, mean)),
+            jnp.asarray(gain),
+            jnp.asarray(axis_covariance),
+            np.array(members),
+            axes,
+            order,
+            low,
+            high,
+            outside,
+        )
+
+    # -- one tile --------------------------------------------------------------------------------
+
+    def _compute_tile(self, counts: np.ndarray, answers: PixelAnswers) -> None:
+        cells, anchors = self.observations.cells, self.observations.anchors
+        size = len(counts)
+        coarse = _coarse_pass(
+            _padded(counts, TILE),
+            self.frame,
+            self._coarse,
+            (anchors.unknown_mean, anchors.unknown_sd),
+        )
+        posterior, pair, triple, triple_chance, evidence = (np.asarray(x)[:size] for x in coarse)
+        answers.evidence[:] = evidence
+        answers.unknown[:] = posterior[:, -1]
+        if cells.triples:
+            chosen = np.where(triple_chance > TRIPLE_FROM, len(cells.pairs) + triple, pair)
+        else:
+            chosen = pair
+        order = np.argsort(chosen, kind="stable")
+        starts = np.searchsorted(
+            chosen[order], np.arange(len(cells.pairs) + len(cells.triples) + 1)
+        )
+        for number, members in enumerate((*cells.pairs, *cells.triples)):
+            mine = order[starts[number] : starts[number + 1]]
+            nodes = self._patch(members)
+            for block in _blocks(mine):
+                self._compute_block(counts, posterior, nodes, block, answers)
+
+    def _compute_block(
+        self,
+        counts: np.ndarray,
+        posterior: np.ndarray,
+        nodes: _Nodes,
+        mine: np.ndarray,
+        answers: PixelAnswers,
+    ) -> None:
+        width = BLOCK if len(mine) <= BLOCK else 8 * BLOCK
+        members, axes, size = nodes.members, nodes.axes, len(mine)
+        rest = posterior[mine] * nodes.outside
+        values = np.concatenate([self.composition[members], self.axis_composition[axes]])
+        found = _integrate(
+            _padded(counts[mine], width),
+            _padded(rest[:, :-1], width),
+            self.frame,
+            self._coarse.fraction,
+            nodes[:7],
+            nodes.order,
+            nodes.low_edge,
+            nodes.high_edge,
+            nodes.members,
+            values,
+            self.composition,
+            self.hidden_scatter,
+        )
+        (fraction, sd, low, high, pure, composition, variance, total, moment) = (
+            np.asarray(x)[:size] for x in found
+        )
+        answers.fraction[mine], answers.fraction_sd[mine] = fraction, sd
+        # Phases outside the patch have mass at zero; what little they hold is spread normally.
+        answers.fraction_high[mine] = np.where(
+            fraction > 0.01, np.minimum(fraction + 1.645 * sd, 1.0), 0.0
+        )
+        answers.fraction_low[mine] = np.maximum(fraction - 1.645 * sd, 0.0) * (fraction > 0.05)
+        answers.fraction_low[mine[:, None], members] = low
+        answers.fraction_high[mine[:, None], members] = high
+        pure_cells = np.flatnonzero(self.observations.cells.is_pure)
+        answers.pure[mine] = rest[:, pure_cells]
+        answers.pure[mine[:, None], members] = pure
+        answers.composition[mine], answers.composition_variance[mine] = composition, variance
+        answers.total_variance[mine] = total
+        answers.axis_moment[mine[:, None], axes] = moment
+
+
+def _padded(values: np.ndarray, length: int) -> np.ndarray:
+    """Repeat the first row up to a fixed length, so that programs are compiled once."""
+    if len(values) == length:
+        return values
+    return np.concatenate([values, np.repeat(values[:1], length - len(values), axis=0)])
+
+
+def _blocks(indices: np.ndarray) -> Iterator[np.ndarray]:
+    """Cut pixels of one patch into large blocks and a rest of small ones."""
+    large = 8 * BLOCK
+    cut = len(indices) // large * large
+    if len(indices) - cut > 4 * BLOCK:
+        cut = len(indices)
+    for start in range(0, cut, large):
+        yield indices[start : start + large]
+    for start in range(cut, len(indices), BLOCK):
+        yield indices[start : start + BLOCK]
+
+
+def _edges(fraction: np.ndarray, n_corners: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sort nodes by each member's fraction and give the span (low, high) each stands for.
+
+    Corners are atoms: their span has no width.
+    """
+    order = np.argsort(fraction, axis=1, kind="stable")
+    ordered = np.take_along_axis(fraction, order, axis=1)
+    middle = 0.5 * (ordered[:, 1:] + ordered[:, :-1])
+    low = np.concatenate([ordered[:, :1], middle], axis=1)
+    high = np.concatenate([middle, ordered[:, -1:]], axis=1)
+    atom = (order < n_corners) | (ordered == 0)
+    low, high = np.where(atom, ordered, low), np.where(atom, ordered, high)
+    # The first and last node inside reach to the ends.
+    inside = ~atom
+    first = inside.argmax(axis=1)
+    last = inside.shape[1] - 1 - inside[:, ::-1].argmax(axis=1)
+    rows = np.arange(len(low))
+    low[rows, first] = np.where(inside.any(axis=1), 0.0, low[rows, first])
+    high[rows, last] = np.where(inside.any(axis=1), 1.0, high[rows, last])
+    return low, high, order
+
+
+@jax.jit
+def _coarse_pass(
+    counts: jax.Array,
+    frame: density.Frame,
+    coarse: _Coarse,
+    unknown: tuple[jax.Array, jax.Array],
+) -> tuple[jax.Array, ...]:
+    """Give cell posteriors, the best pair and triple, the triple's probability, the evidence."""
+    inside = density.features(counts, frame) @ coarse.coefficients
+    outside = unknown_log_density(counts, *unknown)
+    both = jnp.concatenate([inside, outside[:, None]], axis=1) + coarse.log_weight
+    top = both.max(axis=1, keepdims=True)
+    weight = jnp.exp(both - top)
+    posterior = weight / weight.sum(axis=1, keepdims=True)
+    triples = posterior @ coarse.to_triple
+    best = (inside + coarse.log_weight[:-1]).argmax(axis=1)
+    height = jnp.take_along_axis(inside, best[:, None], axis=1)[:, 0]
+    evidence = height - coarse.log_peak[best] + 0.5 * counts.shape[1]
+    return (
+        posterior,
+        (posterior @ coarse.to_pair).argmax(axis=1),
+        triples.argmax(axis=1),
+        triples.max(axis=1),
+        evidence,
+    )
+
+
+@jax.jit
+def _sum_of_fractions(
+    counts: jax.Array,
+    real: jax.Array,
+    frame: density.Frame,
+    table: jax.Array,
+    log_weight: jax.Array,
+    fraction: jax.Array,
+) -> jax.Array:
+    """Add up the cells' mean fractions over pixels, unknown ones left out of the mixture."""
+    inside = density.features(counts, frame) @ table + log_weight[:-1]
+    weight = jnp.exp(inside - inside.max(axis=1, keepdims=True))
+    weight = weight / weight.sum(axis=1, keepdims=True) * real[:, None]
+    return weight.sum(axis=0) @ fraction
+
+
+@jax.jit
+def _integrate(
+    counts: jax.Array,
+    rest: jax.Array,
+    frame: density.Frame,
+    cell_fraction: jax.Array,
+    nodes: tuple[jax.Array, ...],
+    order: jax.Array,
+    low_edge: jax.Array,
+    high_edge: jax.Array,
+    members: jax.Array,
+    values: jax.Array,
+    phase_composition: jax.Array,
+    hidden: jax.Array,
+) -> tuple[jax.Array, ...]:
+    """Integrate fractions and compositions over the nodes of one patch; see `PixelEngine`.
+
+    Probability `rest` (n, cell) of cells outside the patch enters by the cells' means; the unknown
+    class is conditioned away.
+    """
+    table, log_weight, member, axis_fraction, axis_constant, axis_gain, axis_covariance = nodes
+    log_node = density.features(counts, frame) @ table + log_weight
+    inside = jnp.exp(log_node - logsumexp(log_node, axis=1, keepdims=True))
+    left = rest.sum(axis=1)
+    share = inside * (1 - left)[:, None]
+    # Moments of (fractions of members, fraction x position along their axes) over the nodes.
+    position = axis_constant + jnp.einsum("ne,gqe->ngq", counts, axis_gain)
+    mixed = jnp.concatenate(
+        [jnp.broadcast_to(member, (len(counts), *member.shape)), axis_fraction * position], axis=2
+    )
+    mean = jnp.einsum("ng,ngv->nv", share, mixed)
+    second = jnp.einsum("ng,ngv,ngw->nvw", share, mixed, mixed)
+    spread = axis_fraction[:, :, None] * axis_fraction[:, None, :] * axis_covariance
+    n_members = member.shape[1]
+    second = second.at[:, n_members:, n_members:].add(jnp.einsum("ng,gqr->nqr", share, spread))
+    outside_fraction = rest @ cell_fraction
+    outside_square = rest @ cell_fraction**2
+    fraction = outside_fraction.at[:, members].add(mean[:, :n_members])
+    square = outside_square.at[:, members].add(
+        jnp.diagonal(second, axis1=1, axis2=2)[:, :n_members]
+    )
+    sd = jnp.sqrt(jnp.maximum(square - fraction**2, 0.0))
+    # Composition: linear in the moments; cells outside by their mean compositions.
+    cell_composition = cell_fraction @ phase_composition
+    composition = mean @ values + rest @ cell_composition
+    own = jnp.einsum("nvw,vo,wo->no", second, values, values)
+    unseen = square @ hidden**2
+    variance = own + rest @ cell_composition**2 + unseen - composition**2
+    whole = values.sum(axis=1)
+    total = (
+        jnp.einsum("nvw,v,w->n", second, whole, whole)
+        + rest @ cell_composition.sum(axis=1) ** 2
+        + unseen.sum(axis=1)
+        - composition.sum(axis=1) ** 2
+    )
+    pure = share[:, :n_members]
+    low, high = _quantiles(share, left, order, low_edge, high_edge)
+    return (
+        fraction,
+        sd,
+        low,
+        high,
+        pure,
+        composition,
+        jnp.maximum(variance, 0.0),
+        jnp.maximum(total, 0.0),
+        mean[:, n_members:],
+    )
+
+
+def _quantiles(
+    share: jax.Array,
+    left: jax.Array,
+    order: jax.Array,
+    low_edge: jax.Array,
+    high_edge: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Give both ends of the equal-tailed interval of each member's fraction (n, m).
+
+    Probability outside the patch counts as fraction zero.
+    """
+    ends = []
+    for tail in (TAIL, 1 - TAIL):
+        columns = []
+        for m in range(order.shape[0]):
+            weight = share[:, order[m]]
+            reached = left[:, None] + jnp.cumsum(weight, axis=1)
+            index = jnp.minimum((reached < tail).sum(axis=1), weight.shape[1] - 1)
+            before = jnp.take_along_axis(reached - weight, index[:, None], axis=1)[:, 0]
+            step = jnp.take_along_axis(weight, index[:, None], axis=1)[:, 0]
+            inside = jnp.clip((tail - before) / jnp.maximum(step, 1e-30), 0.0, 1.0)
+            low, high = low_edge[m][index], high_edge[m][index]
+            value = low + inside * (high - low)
+            columns.append(jnp.where(left >= tail, 0.0, value))
+        ends.append(jnp.stack(columns, axis=1))
+    return ends[0], ends[1]
