@@ -1,5 +1,6 @@
 """What the model sees of a map: a stratified part of the pixels, and every spot's surroundings."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -261,37 +262,22 @@ def _stratified(
 
 
 def _spots(data: xr.Dataset, n_oxides: int) -> dict[str, np.ndarray | float]:
-    """Cut the surroundings of every spot out of the map."""
-    n_elements = data.sizes["element"]
-    reach = np.arange(-int(WINDOW_RADIUS), int(WINDOW_RADIUS) + 1)
-    grid = np.array([(x, y) for y in reach for x in reach if np.hypot(x, y) <= WINDOW_RADIUS])
+    """Gather the spots' analyses and cut their surroundings out of the map."""
     if "spot" not in data.coords:
+        nothing = np.zeros((0, 2))
+        counts, offset = cut_places(data, nothing, np.zeros(2), [])
         return {
             "spot_composition": np.zeros((0, n_oxides)),
             "spot_error": np.zeros((0, n_oxides)),
             "spot_label": np.zeros(0, dtype=int),
-            "place_counts": np.zeros((0, len(grid), n_elements)),
-            "place_offset": np.zeros((0, len(grid), 2)),
-            "noise_share": 1.0,
+            "place_counts": counts,
+            "place_offset": offset,
+            "noise_share": 1.0 / analysed_pixels(data) ** 2,
             "first_shift": np.zeros(2),
         }
-    width = analysed_pixels(data)
-    smooth = np.stack(
-        [uniform_filter(one.astype(float), width) for one in data["counts"].to_numpy()]
-    )
     nominal = np.stack([data["spot_column"].to_numpy(), data["spot_row"].to_numpy()], axis=1)
     shift = data["first_shift"].to_numpy()
-    place = np.rint(nominal + shift)[:, None, :] + grid
-    height, columns = smooth.shape[1:]
-    inside = (place >= 0).all(-1) & (place[..., 0] < columns) & (place[..., 1] < height)
-    if not inside.any(axis=1).all():
-        lost = data["spot"].to_numpy()[~inside.any(axis=1)]
-        raise DataError(
-            f"spots {', '.join(map(str, lost[:8]))} lie outside the map of {columns} columns and "
-            f"{height} rows: correct their positions or leave them out"
-        )
-    clipped = np.clip(place, 0, [columns - 1, height - 1]).astype(int)
-    counts = np.moveaxis(smooth[:, clipped[..., 1], clipped[..., 0]], 0, -1)
+    counts, offset = cut_places(data, nominal, shift, [str(s) for s in data["spot"].to_numpy()])
     phases = [str(p) for p in data["phase"].to_numpy()]
     return {
         "spot_composition": data["wt_percent"].to_numpy(),
@@ -300,10 +286,57 @@ def _spots(data: xr.Dataset, n_oxides: int) -> dict[str, np.ndarray | float]:
             [phases.index(str(x)) if str(x) else -1 for x in data["spot_label"].to_numpy()]
         ),
         "place_counts": counts,
-        "place_offset": np.where(inside[..., None], place - nominal[:, None, :], np.nan),
-        "noise_share": 1.0 / width**2,
+        "place_offset": offset,
+        "noise_share": 1.0 / analysed_pixels(data) ** 2,
         "first_shift": shift,
     }
+
+
+def cut_places(
+    data: xr.Dataset, nominal: np.ndarray, shift: np.ndarray, names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the surroundings of positions out of the map.
+
+    Parameters
+    ----------
+    data
+        With `counts` (element, y, x) and `step_um`.
+    nominal
+        Column and row of each spot (s, 2).
+    shift
+        Where the places are centred, from the nominal positions.
+    names
+        Of the spots, for messages.
+
+    Returns
+    -------
+    tuple
+        Counts averaged over the analysed volume (s, w, e); column and row of each place from the
+        nominal position (s, w, 2), NaN outside the map.
+
+    Raises
+    ------
+    DataError
+        If all places of a spot lie outside the map.
+    """
+    reach = np.arange(-int(WINDOW_RADIUS), int(WINDOW_RADIUS) + 1)
+    grid = np.array([(x, y) for y in reach for x in reach if np.hypot(x, y) <= WINDOW_RADIUS])
+    width = analysed_pixels(data)
+    smooth = np.stack(
+        [uniform_filter(one.astype(float), width) for one in data["counts"].to_numpy()]
+    )
+    place = np.rint(nominal + shift)[:, None, :] + grid
+    height, columns = smooth.shape[1:]
+    inside = (place >= 0).all(-1) & (place[..., 0] < columns) & (place[..., 1] < height)
+    if not inside.any(axis=1).all():
+        lost = [names[index] for index in np.flatnonzero(~inside.any(axis=1))]
+        raise DataError(
+            f"spots {', '.join(lost[:8])} lie outside the map of {columns} columns and "
+            f"{height} rows: correct their positions or leave them out"
+        )
+    clipped = np.clip(place, 0, [columns - 1, height - 1]).astype(int)
+    counts = np.moveaxis(smooth[:, clipped[..., 1], clipped[..., 0]], 0, -1)
+    return counts, np.where(inside[..., None], place - nominal[:, None, :], np.nan)
 
 
 def analysed_pixels(data: xr.Dataset) -> int:

@@ -1,0 +1,68 @@
+"""What an analysis anywhere on a fitted map would give: for held-out spots, and for planning."""
+
+from dataclasses import replace
+
+import numpy as np
+import xarray as xr
+
+from petro_models.phase_maps.derived import parameter_draws
+from petro_models.phase_maps.likelihood import predict_spots
+from petro_models.phase_maps.observations import Observations, cut_places
+from petro_models.phase_maps.problem import PhaseMaps
+
+DRAWS = 400
+
+
+def predict_analyses(
+    problem: PhaseMaps, posterior: xr.Dataset, spots: xr.Dataset, seed: int = 0
+) -> xr.Dataset:
+    """Predict analyses at nominal positions from the map alone; class and values are not used.
+
+    Parameters
+    ----------
+    problem
+        The problem that was fitted, to other spots or to these.
+    posterior
+        Its draws of the free variables.
+    spots
+        With `column` and `row` (spot); what else they hold is not read.
+    seed
+        Of the draws.
+
+    Returns
+    -------
+    xr.Dataset
+        `predicted` (median), `predicted_low`, `predicted_high` (90 %, equal-tailed) and `drawn`
+        (prediction, spot, oxide), wt%.
+    """
+    observed = _around(problem, spots)
+    draws = parameter_draws(posterior, problem.observations, problem.priors)
+    generator = np.random.default_rng(seed)
+    chosen = generator.integers(0, len(draws.maps.intensity), DRAWS)
+    drawn = np.stack(
+        [predict_spots(*draws.at(int(i)), observed, generator, outliers=False) for i in chosen]
+    )
+    low, middle, high = np.quantile(drawn, [0.05, 0.5, 0.95], axis=0)
+    dims, attrs = ("spot", "oxide"), {"units": "wt%"}
+    return xr.Dataset(
+        {
+            "predicted": (dims, middle, attrs),
+            "predicted_low": (dims, low, attrs),
+            "predicted_high": (dims, high, attrs),
+            "drawn": (("prediction", *dims), drawn, attrs),
+        },
+        {"spot": spots["spot"].to_numpy(), "oxide": problem.data["oxide"].to_numpy()},
+    )
+
+
+def _around(problem: PhaseMaps, spots: xr.Dataset) -> Observations:
+    """Give the problem's observations with the surroundings of other spots."""
+    nominal = np.stack([spots["column"].to_numpy(), spots["row"].to_numpy()], axis=1)
+    names = [str(name) for name in spots["spot"].to_numpy()]
+    counts, offset = cut_places(problem.data, nominal, problem.observations.first_shift, names)
+    return replace(
+        problem.observations,
+        place_counts=counts,
+        place_offset=offset,
+        spot_label=np.full(len(names), -1),
+    )
