@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import netCDF4
+import h5py
 import numpy as np
 import tifffile
 
@@ -105,6 +105,13 @@ def matrix(values: np.ndarray, separator: str = "\t", number: str = "{}") -> str
     return "".join(separator.join(number.format(v) for v in row) + "\n" for row in values)
 
 
+def replace_in(file: Path, old: str, new: str, encoding: str | None = None) -> None:
+    """Damage a file: put another text in the place of one that must be there."""
+    text = file.read_text(encoding=encoding)
+    assert old in text
+    file.write_text(text.replace(old, new), encoding=encoding)
+
+
 def jeol_text(folder: Path) -> Path:
     (folder / "0.cnd").write_text(JEOL_SHARED)
     for n, (element, image) in enumerate(COUNTS.items(), start=1):
@@ -187,24 +194,16 @@ def calcimage(folder: Path, fields: tuple[str, ...] = ("Al CNTS", "Si CNTS")) ->
 
 def hdf5(folder: Path) -> Path:
     file = folder / "map.h5"
-    with netCDF4.Dataset(file, "w") as store:
-        demo = store.createGroup("Demo")
-        demo.setncatts({"pixelsize": 4.0, "pixelunit": "um", "aspect": 1.0})
-        maps = demo.createGroup("maps")
-        maps.createDimension("row", ROWS)
-        maps.createDimension("column", COLUMNS)
+    with h5py.File(file, "w") as store:
+        demo = store.create_group("Demo")
+        demo.attrs.update({"pixelsize": 4.0, "pixelunit": "um", "aspect": 1.0})
         for element, image in {**COUNTS, "COMPO": COUNTS["Al"]}.items():
-            maps.createVariable(element, "i8", ("row", "column"))[:] = image
-        clustering = demo.createGroup("kmeans")
-        clustering.createDimension("pixel", ROWS * COLUMNS)
-        clustering.createDimension("cluster", 3)
-        clustering.createDimension("element", 2)
-        clusters = np.repeat([0, 1, 2], [5, 5, 10])
-        clustering.createVariable("clusters", "i8", ("pixel",))[:] = clusters
-        centers = [[0.0, 0.0], [1.0, 0.0], [90.0, 90.0]]
-        clustering.createVariable("centers", "f8", ("cluster", "element"))[:] = centers
+            demo.create_dataset(f"maps/{element}", data=image, compression="gzip")
+        clustering = demo.create_group("kmeans/_")
+        clustering["clusters"] = np.repeat([0, 1, 2], [5, 5, 10])
+        clustering["centers"] = np.array([[0.0, 0.0], [1.0, 0.0], [90.0, 90.0]])
         both = {"Low": {"values": [0]}, "High": {"values": [1]}}
-        clustering.setncatts({"n_clusters": 2, "store": json.dumps(both)})
+        clustering.attrs.update({"n_clusters": 2, "store": json.dumps(both)})
     return file
 
 

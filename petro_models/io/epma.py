@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -108,7 +109,8 @@ def read_epma(
     _override(parts, dwell_s, dead_time_ns, probe_current_nA, step_um)
     if source.archive:
         parts.format += " (zip archive)"
-    maps = _build(parts, str(where))
+    with _naming(where.name):
+        maps = _build(parts, str(where))
     variable = "counts" if "counts" in maps else "wt_percent"
     logger.info(
         "%s read as %s: %s, %d x %d pixels",
@@ -152,7 +154,8 @@ def read_spots(
     """
     where = Path(path)
     source = open_source(where)
-    spots = _read_spots(source, where, maps, outside)
+    with _naming(where.name):
+        spots = _read_spots(source, where, maps, outside)
     placed = int(spots["column"].notnull().sum())
     if maps is not None and placed == 0:
         spots.attrs["notes"] += "\nno spot could be placed: the stage position of pixels is unknown"
@@ -196,14 +199,19 @@ def read_phase_seeds(
     """
     where = Path(path)
     source = open_source(where)
-    if epma_hdf5.is_hdf5(source):
-        return epma_hdf5.read_hdf5_seeds(source, maps, str(where), group)
-    inside, name = _named(source, epma_xmaptools.classification_name)
-    if source.chosen and not name:
-        inside, name = source, source.chosen
-    if not name:
-        raise FormatError(f"{where}: no Classification.txt; {listed(source.names)} found.")
-    return epma_xmaptools.read_classification(inside, name, maps, str(where))
+    with _naming(where.name):
+        return _read_seeds(source, where, maps, group)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Let errors about the content say in which file it stands."""
+    try:
+        yield
+    except DataError as error:
+        if name in str(error):
+            raise
+        raise DataError(f"{name}: {error}") from None
 
 
 def _read_parts(source: Source, ignore: frozenset[str], group: str | None) -> MapParts:
@@ -340,6 +348,20 @@ def _read_spots(source: Source, where: Path, maps: xr.Dataset | None, outside: s
         f"{where}: no spot analyses (Standards.txt, or wt.qnt, elem.qnt and stg.qnt); "
         f"{listed(source.names)} found."
     )
+
+
+def _read_seeds(
+    source: Source, where: Path, maps: xr.Dataset | None, group: str | None
+) -> xr.Dataset:
+    """Recognise the format of phase seeds and read them."""
+    if epma_hdf5.is_hdf5(source):
+        return epma_hdf5.read_hdf5_seeds(source, maps, str(where), group)
+    inside, name = _named(source, epma_xmaptools.classification_name)
+    if source.chosen and not name:
+        inside, name = source, source.chosen
+    if not name:
+        raise FormatError(f"{where}: no Classification.txt; {listed(source.names)} found.")
+    return epma_xmaptools.read_classification(inside, name, maps, str(where))
 
 
 def _named(source: Source, find: Callable[[list[str]], str]) -> tuple[Source, str]:

@@ -34,6 +34,7 @@ from petro_models.errors import DataError, FormatError, nearest
 from petro_models.io.epma_matrix import image_pixel, in_file, text_matrix, whole_counts
 from petro_models.io.epma_parts import MapParts
 from petro_models.io.epma_source import MEMBER_LIMIT_BYTES, Source, decode, listed
+from petro_models.phase_maps.schema import check_elements
 
 KEYS = (
     "elements",
@@ -101,7 +102,7 @@ def read_sidecar(source: Source, ignore: frozenset[str]) -> MapParts:
     else:
         data_name = str(said.get("file", data_name))
         _read_stack(source, data_name, said, parts, ignore, place)
-    _add_conditions(parts, said, place)
+    _add_conditions(parts, said, ignore, place)
     return parts
 
 
@@ -157,15 +158,24 @@ def _parse(text: str, place: str) -> dict[str, Any]:
             raise FormatError(f"{place}: {key!r} is not known; {nearest(key, KEYS)}.")
     if ("files" in said) == ("elements" in said):
         raise FormatError(f"{place}: give either elements (a list) or files (element = file name).")
+    if "elements" in said and not _is_list_of_texts(said["elements"]):
+        raise FormatError(
+            f'{place}: elements is {said["elements"]!r}; a list such as ["Al", "Si"].'
+        )
+    if "files" in said and (not isinstance(said["files"], dict) or not said["files"]):
+        raise FormatError(f'{place}: files must name a file for each element: Si = "si.csv".')
+    check_elements(list(said["elements"] if "elements" in said else said["files"]), place)
     return said
 
 
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+
+
 def _read_files(
-    source: Source, files: object, parts: MapParts, ignore: frozenset[str], place: str
+    source: Source, files: Mapping[str, object], parts: MapParts, ignore: frozenset[str], place: str
 ) -> None:
     """Read one file for each element."""
-    if not isinstance(files, dict) or not files:
-        raise FormatError(f'{place}: files must name a file for each element: Si = "si.csv".')
     for element, given in files.items():
         name = str(given)
         if element in ignore:
@@ -193,9 +203,7 @@ def _read_stack(
     place: str,
 ) -> None:
     """Read one file that holds the maps of all elements."""
-    elements = said["elements"]
-    if not isinstance(elements, list) or not all(isinstance(e, str) for e in elements):
-        raise FormatError(f'{place}: elements is {elements!r}; a list such as ["Al", "Si"].')
+    elements: list[str] = said["elements"]
     if not name or name not in source.names:
         raise FormatError(
             f"{place}: the maps, {name or 'a .tif, .npy or .npz of the same name'}, are not there; "
@@ -312,10 +320,13 @@ def _archive(content: bytes, place: str) -> dict[str, np.ndarray]:
     return {name: _array(data, f"{place}, array {name}") for name, data in members.items()}
 
 
-def _add_conditions(parts: MapParts, said: Mapping[str, Any], place: str) -> None:
+def _add_conditions(
+    parts: MapParts, said: Mapping[str, Any], ignore: frozenset[str], place: str
+) -> None:
     """Take dwell, dead time, current, step and registration from the sidecar."""
-    parts.dwell_s = _by_element(said.get("dwell_s"), "dwell_s", parts, place)
-    parts.dead_time_ns = _by_element(said.get("dead_time_ns"), "dead_time_ns", parts, place)
+    for key in ("dwell_s", "dead_time_ns"):
+        known = _by_element(said.get(key), key, [*parts.counts, *ignore], place)
+        setattr(parts, key, {name: known[name] for name in parts.counts if name in known})
     current = said.get("probe_current_nA", math.nan)
     parts.probe_current_nA = _real(current, "probe_current_nA", place)
     step = said.get("step_um", math.nan)
@@ -339,17 +350,16 @@ def _add_conditions(parts: MapParts, said: Mapping[str, Any], place: str) -> Non
     )
 
 
-def _by_element(given: object, key: str, parts: MapParts, place: str) -> dict[str, float]:
+def _by_element(given: object, key: str, elements: list[str], place: str) -> dict[str, float]:
     """Spread a condition over the elements."""
     if given is None:
         return {}
     if not isinstance(given, dict):
-        return dict.fromkeys(parts.counts, _real(given, key, place))
+        return dict.fromkeys(elements, _real(given, key, place))
     for element in given:
-        if element not in parts.counts:
+        if element not in elements:
             raise FormatError(
-                f"{place}: {key} of {element!r}, which has no map; "
-                f"{nearest(element, parts.counts)}."
+                f"{place}: {key} of {element!r}, which has no map; {nearest(element, elements)}."
             )
     return {element: _real(value, key, place) for element, value in given.items()}
 
