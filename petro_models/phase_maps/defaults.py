@@ -123,6 +123,13 @@ def _spots(observations: Observations) -> dict[str, PriorSpecification]:
             "about a pixel",
             support="positive",
         ),
+        "spot_targeting": PriorSpecification(
+            Prior("LogNormal", mu=1.0, sigma=0.7),
+            (),
+            "odds by which spots are set on pure grains rather than where phases meet",
+            "analysts aim at grains: some three to one",
+            support="positive",
+        ),
         "spot_outlier": PriorSpecification(
             Prior("Beta", alpha=1.0, beta=20.0),
             (),

@@ -108,7 +108,8 @@ def spot_log_density(
     log_weight: Array,
     log_label: Array,
     log_place: Array,
-    log_outlier: Array,
+    log_target: Array,
+    log_outlier: tuple[Array, Array],
 ) -> Array:
     """Give the log density of each spot's composition, its place and class summed out.
 
@@ -125,14 +126,17 @@ def spot_log_density(
     log_label
         Probability of the spot's label in each cell, (spot, cell).
     log_place
-        Probability of each place, (spot, place).
+        Weight of each place, (spot, place).
+    log_target
+        Log odds by which an analyst prefers each cell, (cell,).
     log_outlier
-        Log probability of an outlier times its density, (spot,), and log of the rest, (): a pair.
+        Log probability of an outlier times its density, (spot,), and log of the rest, ().
     """
     outlier, regular = log_outlier
-    seen = logsumexp(marginal + log_weight, axis=-1)
-    both = logsumexp(joint + log_weight + log_label[:, None, :], axis=-1)
-    inside = logsumexp(log_place + both - seen, axis=-1)
+    seen = logsumexp(marginal + log_weight, axis=-1, keepdims=True)
+    chance = log_place[..., None] + log_weight + log_target - seen
+    both = logsumexp(chance + joint + log_label[:, None, :], axis=(1, 2))
+    inside = both - logsumexp(chance + marginal, axis=(1, 2))
     return jnp.logaddexp(regular + inside, outlier)
 
 

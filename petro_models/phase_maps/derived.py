@@ -85,7 +85,7 @@ def parameter_draws(
         )
         shift = np.zeros((count, 2))
         return ParameterDraws(
-            maps, SpotParameters(composition, none, axis, shift, zero, zero, zero)
+            maps, SpotParameters(composition, none, axis, shift, zero, zero, zero, zero)
         )
     return ParameterDraws(
         maps,
@@ -95,6 +95,7 @@ def parameter_draws(
             values("axis_composition", (a, o)) if a else np.zeros((count, 0, o)),
             values("registration_shift", (2,)),
             values("registration_jitter", ()),
+            values("spot_targeting", ()),
             values("spot_outlier", ()),
             values("label_error", ()),
         ),

@@ -14,6 +14,8 @@ from petro_models.phase_maps.registration import coarse_shift, local_counts
 type PhaseNames = Sequence[str] | Mapping[str, str | Mapping[str, float] | None]
 
 MOST_CLUSTERS = 8
+INTENSITIES = ("net_counts_per_s_uA", "background_counts_per_s_uA")
+"""Of the spots: kept for qntmap, which calibrates by them; the model does not use them."""
 SEED_REACH = 2
 """Pixels on each side of a seed that are taken to be the same phase."""
 
@@ -72,6 +74,10 @@ def merge_inputs(
                 spots[name].sel(oxide=oxides) if name in spots else spots["wt_percent"] * np.nan
             )
             data[name] = (("spot", "oxide"), values.to_numpy().astype(float), {"units": "wt%"})
+        for name in INTENSITIES:
+            if name in spots:
+                own = spots[name].reindex(element=data["element"].to_numpy())
+                data[f"spot_{name}"] = own.transpose("spot", "element").drop_vars("spot")
         data["first_shift"] = (("direction",), shift, {"units": "pixel"})
         data = data.assign_coords(direction=["column", "row"])
     if seeds is not None:
@@ -83,7 +89,19 @@ def merge_inputs(
     first = _first_intensities(data, spots, shift, names, labels, seeds, known)
     data["first_intensity"] = (("phase", "element"), first, {"units": "counts"})
     data.attrs["spot_source"] = "" if spots is None else str(spots.attrs.get("source", ""))
+    data.attrs["notes"] = "\n".join(_notes(maps, spots, seeds))
     return data
+
+
+def _notes(*parts: xr.Dataset | None) -> list[str]:
+    """Join what the readers noted of maps, spots and seeds, each line once."""
+    lines = [
+        line
+        for part in parts
+        if part is not None
+        for line in str(part.attrs.get("notes", "")).splitlines()
+    ]
+    return list(dict.fromkeys(line for line in lines if line.strip()))
 
 
 def _phase_names(

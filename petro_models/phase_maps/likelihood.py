@@ -50,8 +50,12 @@ class SpotParameters(NamedTuple):
         wt% of each phase and what scatters about it unseen by the map (k, o).
     axis_composition
         Change of wt% along each axis (a, o).
-    shift, jitter, outlier, label_error
-        Registration (2,), (); share of gross outliers (); share of wrong labels ().
+    shift, jitter
+        Registration, pixels (2,), ().
+    targeting
+        Odds by which spots are set on pure grains rather than where phases meet ().
+    outlier, label_error
+        Share of gross outliers and of wrong labels (), ().
     """
 
     composition: Any
@@ -59,6 +63,7 @@ class SpotParameters(NamedTuple):
     axis_composition: Any
     shift: Any
     jitter: Any
+    targeting: Any
     outlier: Any
     label_error: Any
 
@@ -91,7 +96,7 @@ def spot_mixture(
     """Declare the spots' compositions given the counts around them: place and class summed out."""
     k, o = observations.composition.shape
     a = observations.anchors.axis_phase.size
-    shapes = [*_map_shapes(observations), (k, o), (k, o), (a, o), (2,), (), (), ()]
+    shapes = [*_map_shapes(observations), (k, o), (k, o), (a, o), (2,), (), (), (), ()]
     # Missing analyses stand as the phase-free mean and are left out by the density.
     observed = np.where(
         np.isfinite(observations.spot_composition), observations.spot_composition, 0.0
@@ -102,7 +107,7 @@ def spot_mixture(
         *_fixed((*parameters, *spots), shapes),
         logp=_on_jax(_spot_log_density, observations, shapes),
         random=_drawing(_draw_spots, observations, shapes),
-        signature="(),(k,e),(k,e),(a,e),(c),(k,o),(k,o),(a,o),(p),(),(),()->(o)",
+        signature="(),(k,e),(k,e),(a,e),(c),(k,o),(k,o),(a,o),(p),(),(),(),()->(o)",
         class_name="SpotMixture",
         observed=observed,
         dims=dims,
@@ -214,7 +219,10 @@ def _weighted_pixel_log_density(
 
 
 def spot_cells(
-    parameters: MapParameters, spots: SpotParameters, observations: Observations
+    parameters: MapParameters,
+    spots: SpotParameters,
+    observations: Observations,
+    noise_share: float,
 ) -> tuple[jax.Array, jax.Array]:
     """Give mean and covariance of counts and composition together in every cell."""
     cells = observations.cells
@@ -226,7 +234,7 @@ def spot_cells(
         cells.fraction,
         cells.spread,
         observations.dead_share,
-        observations.noise_share,
+        noise_share,
     )
     # The spot and the pixel see somewhat different fractions where phases meet.
     meet = cells.fraction[:, :, None] * np.eye(cells.fraction.shape[1])
@@ -256,6 +264,11 @@ def log_place(spots: SpotParameters, observations: Observations) -> jax.Array:
     return jnp.where(known, found, SMALLEST_LOG)
 
 
+def log_target(spots: SpotParameters, observations: Observations) -> jax.Array:
+    """Give the log odds by which spots are set on each cell, the unknown one last (c + 1,)."""
+    return jnp.log(spots.targeting) * np.array([*observations.cells.is_pure, False])
+
+
 def broad_composition(observations: Observations) -> tuple[np.ndarray, np.ndarray]:
     """Give mean and sd of the broad density of unknown or mistaken analyses (o,)."""
     measured = observations.spot_composition
@@ -268,7 +281,10 @@ def _spot_log_density(
     map_parameters = MapParameters(*parameters[:4])
     spots = SpotParameters(*parameters[4:])
     anchors, n_elements = observations.anchors, len(observations.dead_share)
-    mean, covariance = spot_cells(map_parameters, spots, observations)
+    moments = [
+        spot_cells(map_parameters, spots, observations, share)
+        for share in (1.0, observations.noise_share)
+    ]
     log_weight = cell_log_weight(map_parameters.class_weight, observations)
     labels, places = log_label(spots, observations), log_place(spots, observations)
     middle, width = broad_composition(observations)
@@ -288,13 +304,21 @@ def _spot_log_density(
             np.concatenate([anchors.unknown_mean, middle])[kept],
             np.concatenate([anchors.unknown_sd, width])[kept],
         )
-        joint = density.log_density(mean[:, kept], covariance[:, kept][:, :, kept], both, frame)
-        marginal = density.log_density(
-            mean[:, :n_elements],
-            covariance[:, :n_elements, :n_elements],
-            both[:, :n_elements],
-            _frame(observations),
-        )
+        joint = marginal = jnp.zeros((len(both), len(observations.cells.class_of_cell)))
+        averaged = observations.place_averaged[mine].ravel()
+        for (mean, covariance), rows in zip(moments, (~averaged, averaged), strict=True):
+            part = both[rows]
+            joint = joint.at[rows].set(
+                density.log_density(mean[:, kept], covariance[:, kept][:, :, kept], part, frame)
+            )
+            marginal = marginal.at[rows].set(
+                density.log_density(
+                    mean[:, :n_elements],
+                    covariance[:, :n_elements, :n_elements],
+                    part[:, :n_elements],
+                    _frame(observations),
+                )
+            )
         outside = unknown_log_density(
             counts.reshape(-1, n_elements), anchors.unknown_mean, anchors.unknown_sd
         )
@@ -308,6 +332,7 @@ def _spot_log_density(
             log_weight,
             labels[mine],
             places[mine],
+            log_target(spots, observations),
             (jnp.log(spots.outlier) + broad, jnp.log1p(-spots.outlier)),
         )
         result = result.at[mine].set(found)
@@ -371,46 +396,62 @@ def predict_spots(
     outliers: bool = True,
 ) -> np.ndarray:
     """Draw the composition that an analysis at every spot would give, labels unseen, (s, o)."""
-    anchors, n_elements = observations.anchors, len(observations.dead_share)
-    mean, covariance = (np.asarray(x) for x in spot_cells(parameters, spots, observations))
-    counts = observations.place_counts
-    flat = counts.reshape(-1, n_elements)
-    inside = density.log_density(
-        jnp.asarray(mean[:, :n_elements]),
-        jnp.asarray(covariance[:, :n_elements, :n_elements]),
-        jnp.asarray(flat),
-        _frame(observations),
-    )
-    outside = unknown_log_density(jnp.asarray(flat), anchors.unknown_mean, anchors.unknown_sd)
-    both = jnp.concatenate([inside, outside[:, None]], axis=1)
-    both = both + cell_log_weight(parameters.class_weight, observations)
-    chance = np.asarray(both - logsumexp(both, axis=1, keepdims=True))
-    chance = (
-        chance.reshape(*counts.shape[:2], -1)
-        + np.asarray(log_place(spots, observations))[..., None]
-    )
-    flat_chance = chance.reshape(len(counts), -1)
-    gumbel = generator.gumbel(size=flat_chance.shape)
-    picked = (flat_chance + gumbel).argmax(axis=1)
+    n_elements = len(observations.dead_share)
+    moments = [
+        tuple(np.asarray(x) for x in spot_cells(parameters, spots, observations, share))
+        for share in (1.0, observations.noise_share)
+    ]
+    chance = _place_and_cell_log_chance(moments, parameters, spots, observations)
+    counts, averaged = observations.place_counts, observations.place_averaged
+    flat = chance.reshape(len(counts), -1)
+    picked = (flat + generator.gumbel(size=flat.shape)).argmax(axis=1)
     place, cell = np.divmod(picked, chance.shape[-1])
     middle, width = broad_composition(observations)
     drawn = middle + width * generator.normal(size=(len(counts), len(middle)))
-    strange = cell == len(mean)
+    spot = np.arange(len(counts))
+    strange = cell == chance.shape[-1] - 1
     if outliers:
         strange |= generator.uniform(size=len(cell)) < float(spots.outlier)
-    for index in np.unique(cell[~strange]):
-        mine = np.flatnonzero((cell == index) & ~strange)
-        gain = np.linalg.solve(
-            covariance[index, :n_elements, :n_elements], covariance[index, :n_elements, n_elements:]
-        ).T
-        residual = counts[mine, place[mine]] - mean[index, :n_elements]
-        left = (
-            covariance[index, n_elements:, n_elements:]
-            - gain @ (covariance[index, :n_elements, n_elements:])
-        )
-        centre = mean[index, n_elements:] + residual @ gain.T
-        drawn[mine] = generator.multivariate_normal(
-            np.zeros(len(middle)), left, size=len(mine), method="eigh"
-        )
-        drawn[mine] += centre
+    for kind, (mean, covariance) in enumerate(moments):
+        for index in np.unique(cell[~strange]):
+            mine = np.flatnonzero(
+                (cell == index) & ~strange & (averaged[spot, place] == bool(kind))
+            )
+            if not mine.size:
+                continue
+            cross = covariance[index, :n_elements, n_elements:]
+            gain = np.linalg.solve(covariance[index, :n_elements, :n_elements], cross).T
+            residual = counts[mine, place[mine]] - mean[index, :n_elements]
+            left = covariance[index, n_elements:, n_elements:] - gain @ cross
+            noise = generator.multivariate_normal(
+                np.zeros(len(middle)), left, size=len(mine), method="eigh"
+            )
+            drawn[mine] = mean[index, n_elements:] + residual @ gain.T + noise
     return drawn
+
+
+def _place_and_cell_log_chance(
+    moments: list[tuple[np.ndarray, np.ndarray]],
+    parameters: MapParameters,
+    spots: SpotParameters,
+    observations: Observations,
+) -> np.ndarray:
+    """Give the log chance of each place and cell at each spot, by counts alone (s, w, c + 1)."""
+    anchors, n_elements = observations.anchors, len(observations.dead_share)
+    counts = observations.place_counts
+    flat, averaged = counts.reshape(-1, n_elements), observations.place_averaged.ravel()
+    inside = np.empty((len(flat), len(observations.cells.class_of_cell)))
+    for (mean, covariance), rows in zip(moments, (~averaged, averaged), strict=True):
+        inside[rows] = density.log_density(
+            jnp.asarray(mean[:, :n_elements]),
+            jnp.asarray(covariance[:, :n_elements, :n_elements]),
+            jnp.asarray(flat[rows]),
+            _frame(observations),
+        )
+    outside = unknown_log_density(jnp.asarray(flat), anchors.unknown_mean, anchors.unknown_sd)
+    both = np.concatenate([inside, np.asarray(outside)[:, None]], axis=1)
+    both = both + np.asarray(cell_log_weight(parameters.class_weight, observations))
+    chance = both - np.asarray(logsumexp(jnp.asarray(both), axis=1, keepdims=True))
+    chance = chance + np.asarray(log_target(spots, observations))
+    place = np.asarray(log_place(spots, observations))
+    return chance.reshape(*counts.shape[:2], -1) + place[..., None]

@@ -62,6 +62,7 @@ def phase_maps_model(observations: Observations, priors: Priors) -> pm.Model:
                 ),
                 shift=priors.create("registration_shift"),
                 jitter=priors.create("registration_jitter"),
+                targeting=priors.create("spot_targeting"),
                 outlier=priors.create("spot_outlier"),
                 label_error=priors.create("label_error"),
             )

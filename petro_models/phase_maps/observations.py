@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.ndimage import uniform_filter
 from scipy.optimize import nnls
 
 from petro_models.errors import DataError
 from petro_models.phase_maps.anchors import Anchors, class_probabilities, find_anchors
 from petro_models.phase_maps.cells import Cells, make_cells
 
-ANALYSED_UM = 3.0
-"""Width of the volume that a spot analysis averages, um."""
+AVERAGING_RADIUS = 1.5
+"""Pixels around a place that are averaged where all are surely the same phase."""
+ALIKE = 0.3
+"""Least share of counting noise left for an average to count as one."""
 WINDOW_RADIUS = 2.3
 """Places around a spot that are considered, pixels."""
 FEWEST_OF_A_CLASS = 300
@@ -50,10 +52,12 @@ class Observations:
     spot_label
         Index of the labelled phase, -1 where none (s,).
     place_counts, place_offset
-        Counts averaged over the analysed volume at each place (s, w, e), and the place's column
-        and row from the nominal position (s, w, 2), pixels; NaN outside the map.
+        Counts at each place (s, w, e), and the place's column and row from the nominal position
+        (s, w, 2), pixels; NaN outside the map.
+    place_averaged
+        Whether the counts are an average over neighbours of the same phase (s, w).
     noise_share
-        Variance of the averaged counts over that of one pixel.
+        Variance of averaged counts over that of one pixel.
     first_shift
         Where the places are centred, pixels (2,).
     """
@@ -76,6 +80,7 @@ class Observations:
     spot_label: np.ndarray
     place_counts: np.ndarray
     place_offset: np.ndarray
+    place_averaged: np.ndarray
     noise_share: float
     first_shift: np.ndarray
 
@@ -190,7 +195,7 @@ def observe(data: xr.Dataset, options: dict[str, str], seed: int = 0) -> Observa
     pixel, weight = _stratified(data, cells, anchors, dead_share, int(options["pixels"]), seed)
     elements = [str(e) for e in data["element"].to_numpy()]
     element_of_oxide = np.array([elements.index(str(c)) for c in data["cation"].to_numpy()])
-    spots = _spots(data, len(element_of_oxide))
+    spots = _spots(data, len(element_of_oxide), cells, anchors)
     composition, scatter = _rough_compositions(data, cells, anchors, dead_share, spots)
     sensitivity, background = _rough_calibration(
         anchors.intensity[:, element_of_oxide], composition, data["oxide"].to_numpy()
@@ -261,23 +266,19 @@ def _stratified(
     return np.concatenate(chosen), flat / flat.mean()
 
 
-def _spots(data: xr.Dataset, n_oxides: int) -> dict[str, np.ndarray | float]:
+def _spots(data: xr.Dataset, n_oxides: int, cells: Cells, anchors: Anchors) -> dict[str, Any]:
     """Gather the spots' analyses and cut their surroundings out of the map."""
     if "spot" not in data.coords:
-        nothing = np.zeros((0, 2))
-        counts, offset = cut_places(data, nothing, np.zeros(2), [])
         return {
             "spot_composition": np.zeros((0, n_oxides)),
             "spot_error": np.zeros((0, n_oxides)),
             "spot_label": np.zeros(0, dtype=int),
-            "place_counts": counts,
-            "place_offset": offset,
-            "noise_share": 1.0 / analysed_pixels(data) ** 2,
             "first_shift": np.zeros(2),
+            **cut_places(data, np.zeros((0, 2)), np.zeros(2), [], cells, anchors),
         }
     nominal = np.stack([data["spot_column"].to_numpy(), data["spot_row"].to_numpy()], axis=1)
     shift = data["first_shift"].to_numpy()
-    counts, offset = cut_places(data, nominal, shift, [str(s) for s in data["spot"].to_numpy()])
+    names = [str(name) for name in data["spot"].to_numpy()]
     phases = [str(p) for p in data["phase"].to_numpy()]
     return {
         "spot_composition": data["wt_percent"].to_numpy(),
@@ -285,48 +286,51 @@ def _spots(data: xr.Dataset, n_oxides: int) -> dict[str, np.ndarray | float]:
         "spot_label": np.array(
             [phases.index(str(x)) if str(x) else -1 for x in data["spot_label"].to_numpy()]
         ),
-        "place_counts": counts,
-        "place_offset": offset,
-        "noise_share": 1.0 / analysed_pixels(data) ** 2,
         "first_shift": shift,
+        **cut_places(data, nominal, shift, names, cells, anchors),
     }
 
 
 def cut_places(
-    data: xr.Dataset, nominal: np.ndarray, shift: np.ndarray, names: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
+    data: xr.Dataset,
+    nominal: np.ndarray,
+    shift: np.ndarray,
+    names: Sequence[str],
+    cells: Cells,
+    anchors: Anchors,
+) -> dict[str, Any]:
     """Cut the surroundings of positions out of the map.
+
+    Where a place and its neighbours are surely the same phase their counts are averaged: the
+    composition inside a grain is smooth over a pixel or two, counting noise is not.
 
     Parameters
     ----------
     data
-        With `counts` (element, y, x) and `step_um`.
+        With `counts` (element, y, x).
     nominal
         Column and row of each spot (s, 2).
     shift
         Where the places are centred, from the nominal positions.
     names
         Of the spots, for messages.
+    cells, anchors
+        Tell which neighbours are alike.
 
     Returns
     -------
-    tuple
-        Counts averaged over the analysed volume (s, w, e); column and row of each place from the
-        nominal position (s, w, 2), NaN outside the map.
+    dict
+        `place_counts`, `place_offset`, `place_averaged`, `noise_share` of `Observations`.
 
     Raises
     ------
     DataError
         If all places of a spot lie outside the map.
     """
-    reach = np.arange(-int(WINDOW_RADIUS), int(WINDOW_RADIUS) + 1)
-    grid = np.array([(x, y) for y in reach for x in reach if np.hypot(x, y) <= WINDOW_RADIUS])
-    width = analysed_pixels(data)
-    smooth = np.stack(
-        [uniform_filter(one.astype(float), width) for one in data["counts"].to_numpy()]
-    )
-    place = np.rint(nominal + shift)[:, None, :] + grid
-    height, columns = smooth.shape[1:]
+    grid = _disc(WINDOW_RADIUS)
+    place = (np.rint(nominal + shift)[:, None, :] + grid).astype(int)
+    counts = data["counts"].to_numpy()
+    height, columns = counts.shape[1:]
     inside = (place >= 0).all(-1) & (place[..., 0] < columns) & (place[..., 1] < height)
     if not inside.any(axis=1).all():
         lost = [names[index] for index in np.flatnonzero(~inside.any(axis=1))]
@@ -334,17 +338,37 @@ def cut_places(
             f"spots {', '.join(lost[:8])} lie outside the map of {columns} columns and "
             f"{height} rows: correct their positions or leave them out"
         )
-    clipped = np.clip(place, 0, [columns - 1, height - 1]).astype(int)
-    counts = np.moveaxis(smooth[:, clipped[..., 1], clipped[..., 0]], 0, -1)
-    return counts, np.where(inside[..., None], place - nominal[:, None, :], np.nan)
+    around = np.clip(place[:, :, None, :] + _disc(AVERAGING_RADIUS), 0, [columns - 1, height - 1])
+    flat = np.moveaxis(counts, 0, -1).reshape(-1, counts.shape[0])
+    index = around[..., 1] * columns + around[..., 0]
+    pixels, where = np.unique(index, return_inverse=True)
+    dead = dead_share_of(data)
+    sure = (
+        class_probabilities(anchors, cells, dead, flat[pixels]) if len(pixels) else np.zeros((0, 1))
+    )
+    pure = sure[:, : len(cells.phases)][where.reshape(index.shape)]
+    middle = _disc(AVERAGING_RADIUS).any(axis=1).argmin()
+    alike = (pure * pure[:, :, middle : middle + 1]).sum(axis=-1)
+    alike[:, :, middle] = 1.0
+    weight = np.where(alike > SURE, alike, 0.0)
+    weight[:, :, middle] = 1.0
+    weight /= weight.sum(axis=-1, keepdims=True)
+    left = (weight**2).sum(axis=-1)
+    averaged = left < ALIKE
+    mean = np.einsum("swp,swpe->swe", weight, flat[index])
+    own = flat[index[:, :, middle]]
+    return {
+        "place_counts": np.where(averaged[..., None], mean, own).astype(float),
+        "place_offset": np.where(inside[..., None], place - nominal[:, None, :], np.nan),
+        "place_averaged": averaged,
+        "noise_share": float(left[averaged].mean()) if averaged.any() else 1.0,
+    }
 
 
-def analysed_pixels(data: xr.Dataset) -> int:
-    """Give the odd number of pixels that the analysed volume is wide; 1 where the step is large."""
-    step = float(data["step_um"])
-    if not np.isfinite(step):
-        return 1
-    return int(np.clip(2 * round((ANALYSED_UM / step - 1) / 2) + 1, 1, 5))
+def _disc(radius: float) -> np.ndarray:
+    """Give the whole-pixel offsets (column, row) inside a circle."""
+    reach = np.arange(-int(radius), int(radius) + 1)
+    return np.array([(x, y) for y in reach for x in reach if np.hypot(x, y) <= radius])
 
 
 def _rough_compositions(
@@ -352,7 +376,7 @@ def _rough_compositions(
     cells: Cells,
     anchors: Anchors,
     dead_share: np.ndarray,
-    spots: dict[str, np.ndarray | float],
+    spots: dict[str, Any],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Give medians and scatter of the spots that lie in each phase, or its formula (k, o)."""
     known = data["formula_wt_percent"].to_numpy()

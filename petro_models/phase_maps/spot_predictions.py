@@ -59,10 +59,11 @@ def _around(problem: PhaseMaps, spots: xr.Dataset) -> Observations:
     """Give the problem's observations with the surroundings of other spots."""
     nominal = np.stack([spots["column"].to_numpy(), spots["row"].to_numpy()], axis=1)
     names = [str(name) for name in spots["spot"].to_numpy()]
-    counts, offset = cut_places(problem.data, nominal, problem.observations.first_shift, names)
+    observed = problem.observations
     return replace(
-        problem.observations,
-        place_counts=counts,
-        place_offset=offset,
+        observed,
         spot_label=np.full(len(names), -1),
+        **cut_places(
+            problem.data, nominal, observed.first_shift, names, observed.cells, observed.anchors
+        ),
     )
