@@ -1,0 +1,241 @@
+import numpy as np
+import pytest
+from scipy.stats import dirichlet
+
+from petro_models.phase_maps import forward
+from petro_models.phase_maps.cells import make_cells, pair_patch, triple_patch
+
+DRAWS = 200_000
+
+
+def close_to_monte_carlo(given, samples, errors=5.0):
+    """Whether a covariance lies within so many standard errors of the samples'."""
+    found = np.cov(samples, rowvar=False)
+    variance = np.diag(found)
+    # For normal samples the error of a covariance is sqrt((s_ij^2 + s_ii s_jj) / n); mixtures of
+    # bounded fractions have lighter tails, so this is not too small.
+    error = np.sqrt((found**2 + np.outer(variance, variance)) / len(samples))
+    return np.abs(np.asarray(given) - found) < errors * error
+
+
+# -- dead time ---------------------------------------------------------------------------------
+
+
+def brute_force_counter(rate, dead_time, windows, generator):
+    """Count, one photon after the other, what a non-extending counter records in a dwell of 1."""
+    warm_up = 20 * dead_time
+    expected = rate * (1 + warm_up)
+    gaps = generator.exponential(1 / rate, size=(windows, int(expected + 8 * np.sqrt(expected))))
+    arrivals = np.cumsum(gaps, axis=1) - warm_up
+    assert (arrivals[:, -1] > 1).all()
+    recorded, blind_until = np.zeros(windows), np.full(windows, -np.inf)
+    for arrival in arrivals.T:
+        seen = arrival >= blind_until
+        recorded += seen & (arrival >= 0) & (arrival < 1)
+        blind_until = np.where(seen, arrival + dead_time, blind_until)
+    return recorded
+
+
+@pytest.mark.parametrize(("rate", "dead_share"), [(1500.0, 2e-4), (400.0, 2e-3)])
+def test_dead_time_gives_mean_and_variance_of_a_counter_simulated_photon_by_photon(
+    rate, dead_share, generator
+):
+    windows = 4000
+    counts = brute_force_counter(rate, dead_share, windows, generator)
+    mean = float(forward.observed_counts(rate, dead_share))
+    variance = float(forward.counting_variance(mean, dead_share))
+    assert counts.mean() == pytest.approx(mean, abs=4 * np.sqrt(variance / windows))
+    # The variance of near-normal counts is found to sqrt(2 / n); Poisson's is 1.7 and 3.2 times it.
+    assert counts.var() == pytest.approx(variance, rel=4 * np.sqrt(2 / windows))
+    assert mean > 1.5 * variance
+
+
+def test_dead_time_follows_its_closed_form_and_is_undone_exactly():
+    true, share = np.array([0.0, 1.0, 120.0, 9e3]), np.array([0.0, 1e-5, 3e-4, 1e-3])
+    observed = forward.observed_counts(true[:, None], share)
+    np.testing.assert_allclose(observed, true[:, None] / (1 + np.outer(true, share)), rtol=1e-14)
+    np.testing.assert_allclose(
+        forward.true_counts(observed, share), np.tile(true[:, None], 4), rtol=1e-10
+    )
+
+
+def test_a_counter_saturates_at_one_count_per_dead_time():
+    assert float(forward.observed_counts(1e12, 2e-3)) == pytest.approx(500.0, rel=1e-6)
+
+
+def test_without_dead_time_the_counting_variance_is_that_of_poisson_counts(generator):
+    mean = np.array([2.0, 30.0, 4000.0])
+    np.testing.assert_array_equal(forward.counting_variance(mean, 0.0), mean)
+    drawn = generator.poisson(mean, size=(DRAWS, 3)).var(axis=0)
+    np.testing.assert_allclose(drawn, mean, rtol=5 * np.sqrt(2.5 / DRAWS))
+
+
+def test_dead_time_always_leaves_less_than_poisson_variance():
+    observed = np.array([5.0, 80.0, 900.0])
+    ratio = np.asarray(forward.counting_variance(observed, 5e-4)) / observed
+    np.testing.assert_allclose(ratio, (1 - observed * 5e-4) ** 2, rtol=1e-12)
+    assert (ratio < 1).all()
+
+
+def test_an_element_without_counts_keeps_some_variance():
+    assert float(forward.counting_variance(0.0, 0.0)) > 0
+
+
+def test_calibration_gives_back_the_wt_percent_that_made_the_counts():
+    wt, sensitivity, background = np.array([[37.5, 0.0], [20.0, 9.5]]), [12.0, 7.0], [30.0, 4.0]
+    counts = wt * sensitivity + background
+    found = forward.calibrated_composition(counts, np.array(background), np.array(sensitivity))
+    np.testing.assert_allclose(found, wt, atol=1e-12)
+
+
+# -- moments of phases and mixtures --------------------------------------------------------------
+
+
+@pytest.fixture
+def phases():
+    """Three phases, two elements and one oxide; the first zoned along two axes, the last along one.
+
+    Gives what `phase_covariance` takes.
+    """
+    return {
+        "intensity": np.array([[400.0, 60.0], [90.0, 300.0], [20.0, 30.0]]),
+        "dispersion": np.array([[0.05, 0.2], [0.02, 0.01], [0.1, 0.3]]),
+        "scatter": np.array([[0.5], [0.2], [1.0]]),
+        "axis_of_phase": np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]),
+        "loading": np.array([[30.0, -8.0, 2.0], [-5.0, 6.0, 0.4], [4.0, 5.0, -1.0]]),
+    }
+
+
+COMPOSITION = np.array([[38.0], [61.0], [12.0]])
+
+
+def draw_phases(phases, count, generator):
+    """Draw counts and composition of each phase from their definition (count, phase, value)."""
+    mean = np.concatenate([phases["intensity"], COMPOSITION], axis=1)
+    sd = np.concatenate([phases["dispersion"] * phases["intensity"], phases["scatter"]], axis=1)
+    drawn = mean + sd * generator.normal(size=(count, *mean.shape))
+    z = generator.normal(size=(count, 3))
+    for axis, members in enumerate(phases["axis_of_phase"].T):
+        phase = int(members.argmax())
+        drawn[:, phase] += z[:, axis, None] * phases["loading"][axis]
+    return mean, drawn
+
+
+def test_axes_and_dispersion_give_each_phase_the_covariance_of_its_draws(phases, generator):
+    covariance = forward.phase_covariance(**phases)
+    _, drawn = draw_phases(phases, DRAWS, generator)
+    for k in range(3):
+        assert close_to_monte_carlo(covariance[k], drawn[:, k]).all()
+
+
+def test_mixed_cells_have_the_moments_of_mixtures_drawn_one_by_one(phases, generator):
+    cells = make_cells(["a", "b", "c"], cells_per_pair=2)
+    mean, drawn = draw_phases(phases, DRAWS, generator)
+    found_mean, found_covariance = forward.mixed_moments(
+        mean, forward.phase_covariance(**phases), cells.fraction, cells.spread
+    )
+    first_of_pair = int(np.flatnonzero(cells.pair_of_cell == 0)[0])
+    half = np.zeros((DRAWS, 3))
+    half[:, 0] = generator.uniform(0, 0.5, size=DRAWS)
+    half[:, 1] = 1 - half[:, 0]
+    all_three = generator.dirichlet(np.ones(3), size=DRAWS)
+    for cell, fraction in {
+        first_of_pair: half,
+        int(np.flatnonzero(cells.triple_of_cell == 0)[0]): all_three,
+        len(cells.share) - 1: all_three,
+    }.items():
+        mixed = np.einsum("nk,nkd->nd", fraction, drawn)
+        error = 5 * mixed.std(axis=0) / np.sqrt(DRAWS)
+        assert (np.abs(found_mean[cell] - mixed.mean(axis=0)) < error).all()
+        assert close_to_monte_carlo(found_covariance[cell], mixed).all()
+
+
+def test_a_pure_cell_is_its_phase_alone(phases):
+    cells = make_cells(["a", "b", "c"])
+    covariance = forward.phase_covariance(**phases)
+    mean = np.concatenate([phases["intensity"], COMPOSITION], axis=1)
+    found_mean, found_covariance = forward.mixed_moments(
+        mean, covariance, cells.fraction, cells.spread
+    )
+    np.testing.assert_allclose(found_mean[cells.is_pure], mean)
+    np.testing.assert_allclose(found_covariance[cells.is_pure], covariance)
+
+
+@pytest.mark.parametrize("averaged", [1, 9])
+def test_counting_adds_the_noise_of_one_pixel_or_of_an_average(averaged, generator):
+    mean = np.array([[900.0, 250.0, 40.0]])
+    covariance = np.array([[[400.0, -60.0, 10.0], [-60.0, 150.0, -3.0], [10.0, -3.0, 1.0]]])
+    dead_share = np.array([2e-4, 5e-5])
+    true = generator.multivariate_normal(mean[0], covariance[0], size=DRAWS)
+    expected = true[:, :2] / (1 + true[:, :2] * dead_share)
+    sd = np.sqrt(expected * (1 - expected * dead_share) ** 2 / averaged)
+    observed = np.concatenate(
+        [expected + sd * generator.normal(size=sd.shape), true[:, 2:]], axis=1
+    )
+    found_mean, found = forward.with_counting(mean, covariance, dead_share, 1 / averaged)
+    # To first order in the scatter over the mean, whose square is below 0.3 %.
+    np.testing.assert_allclose(found_mean[0], observed.mean(axis=0), rtol=5e-4)
+    close = close_to_monte_carlo(found[0], observed)
+    np.testing.assert_allclose(found[0], np.cov(observed, rowvar=False), rtol=0.02, atol=0.5)
+    assert close.mean() > 0.7
+
+
+# -- cells ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cells_per_pair", [1, 3, 4, 11])
+def test_cells_of_a_pair_add_up_to_a_uniform_fraction_however_coarse(cells_per_pair):
+    cells = make_cells(["a", "b", "c"], cells_per_pair=cells_per_pair)
+    for pair, (j, k) in enumerate(cells.pairs):
+        mine = cells.pair_of_cell == pair
+        share, mean = cells.share[mine], cells.fraction[mine]
+        assert share @ mean[:, j] == pytest.approx(1 / 2)
+        np.testing.assert_allclose(mean[:, j] + mean[:, k], 1)
+        # Total variance: of the cells' means, and inside the cells; 1/12 for a uniform.
+        between = share @ (mean[:, j] - 0.5) ** 2
+        assert between + share @ cells.spread[mine][:, j, j] == pytest.approx(1 / 12)
+        np.testing.assert_allclose(cells.spread[mine][:, j, k], -cells.spread[mine][:, j, j])
+
+
+def test_cells_of_three_phases_and_of_fine_mixtures_have_the_moments_of_a_dirichlet():
+    cells = make_cells(["a", "b", "c", "d"])
+    flat = dirichlet(np.ones(3))
+    for number, three in enumerate(cells.triples):
+        (cell,) = np.flatnonzero(cells.triple_of_cell == number)
+        index = np.ix_(three, three)
+        np.testing.assert_allclose(cells.fraction[cell][list(three)], flat.mean())
+        np.testing.assert_allclose(cells.spread[cell][index], flat.cov(), atol=1e-15)
+        assert cells.spread[cell].sum() == pytest.approx(0, abs=1e-15)
+    fine = dirichlet(np.ones(4))
+    np.testing.assert_allclose(cells.fraction[-1], fine.mean())
+    np.testing.assert_allclose(cells.spread[-1], fine.cov(), atol=1e-15)
+
+
+def test_every_class_but_the_unknown_has_cells_whose_shares_add_up_to_one():
+    cells = make_cells(["a", "b", "c", "d"])
+    share = np.bincount(cells.class_of_cell, weights=cells.share)
+    assert len(share) == len(cells.classes) - 1
+    np.testing.assert_allclose(share, 1)
+    assert cells.classes[:5] == ["a", "b", "c", "d", "a + b"]
+    assert cells.classes[-3:] == ["three phases", "fine mixture", "unknown"]
+
+
+def test_three_phases_share_a_pixel_only_where_all_their_pairs_may():
+    cells = make_cells(["a", "b", "c", "d"], pairs=[(0, 1), (1, 2), (0, 2), (2, 3)])
+    assert cells.triples == ((0, 1, 2),)
+    assert make_cells(["a", "b"]).classes == ["a", "b", "a + b", "unknown"]
+
+
+def test_nodes_of_a_patch_integrate_the_fractions_as_densely_as_asked():
+    pair = pair_patch(4, (1, 3), 40)
+    weight = np.exp(pair.log_share)
+    assert weight.sum() == pytest.approx(1)
+    assert weight @ pair.fraction[:, 1] ** 2 == pytest.approx(1 / 3, abs=1 / (12 * 40**2) + 1e-12)
+    triple = triple_patch(4, (0, 2, 3), 12)
+    weight = np.exp(triple.log_share)
+    np.testing.assert_allclose(triple.fraction.sum(axis=1), 1)
+    assert (triple.fraction[:, [0, 2, 3]] > 0).all()
+    np.testing.assert_allclose(weight @ triple.fraction, [1 / 3, 0, 1 / 3, 1 / 3], atol=1e-12)
+    moment = weight @ (triple.fraction[:, 0] * triple.fraction[:, 2])
+    # 1/12 for a flat Dirichlet; centres of small triangles err by the square of their width.
+    assert moment == pytest.approx(1 / 12, abs=1 / 12**2 / 12)
