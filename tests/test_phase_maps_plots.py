@@ -211,7 +211,7 @@ def test_what_is_unexplained_is_darkest(fit, answers):
 def test_calibration_draws_every_measured_spot_and_marks_the_mixed_ones(fit, answers):
     figure = plots.plot_calibration(fit)
     spots = fit["constant_data"].to_dataset()
-    rows, columns = (spots[name].to_numpy().astype(int) for name in ("row", "column"))
+    rows, columns = (spots[name].to_numpy().astype(int) for name in ("spot_row", "spot_column"))
     pure = answers["pure_probability"].to_numpy()[:, rows, columns].max(axis=0)
     mixed = pure < 0.5
     assert 3 <= mixed.sum() <= 30
@@ -241,8 +241,8 @@ def test_calibration_counts_the_spots_that_agree(fit, answers):
 
 def test_spots_off_the_map_are_drawn_without_a_phase(fit):
     moved = fit.copy(deep=True)
-    moved["constant_data"]["column"][:3] = np.nan
-    moved["constant_data"]["row"][3] = 4000.0
+    moved["constant_data"]["spot_column"][:3] = np.nan
+    moved["constant_data"]["spot_row"][3] = 4000.0
     assert "no phase" in labels_of_legend(plots.plot_calibration(moved))
     assert "no phase" not in labels_of_legend(plots.plot_calibration(fit))
 

@@ -85,6 +85,18 @@ def data_of(fit: xr.DataTree) -> xr.Dataset:
     return fit["constant_data"].to_dataset()
 
 
+def registration_shift(fit: xr.DataTree) -> np.ndarray:
+    """Give what is to be added to the spots' nominal column and row, pixels (2,).
+
+    The posterior mean; where the shift was not fitted, the one the fit started from, or none.
+    """
+    if "posterior" in fit.children and "registration_shift" in fit["posterior"]:
+        shift = fit["posterior"]["registration_shift"].mean(("chain", "draw"))
+        return shift.sel(direction=["column", "row"]).to_numpy()
+    first = data_of(fit).get("first_shift")
+    return np.zeros(2) if first is None else first.to_numpy()
+
+
 def labels_of(answers: xr.Dataset, dim: str) -> list[str]:
     """Give the labels along a dim."""
     return [str(label) for label in answers[dim].values.tolist()]

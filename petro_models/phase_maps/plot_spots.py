@@ -10,7 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from petro_models.errors import DataError
-from petro_models.phase_maps.map_answers import NORMAL_95, answers_of, data_of, labels_of
+from petro_models.phase_maps.map_answers import (
+    NORMAL_95,
+    answers_of,
+    data_of,
+    labels_of,
+    registration_shift,
+)
 from petro_models.phase_maps.plot_parts import IMAGE_DOTS_PER_INCH, phase_colours, phase_index_map
 from petro_models.report import style
 from petro_models.report.chemistry import pretty
@@ -41,7 +47,7 @@ def plot_calibration(fit: xr.DataTree) -> Figure:
         If the fit's data hold no spots.
     """
     answers = answers_of(fit, "spot_predicted", "spot_predicted_sd", "phase_map")
-    pairs = _pairs(answers, data_of(fit))
+    pairs = _pairs(answers, data_of(fit), registration_shift(fit))
     shown = [o for o in labels_of(answers, "oxide") if np.isfinite(pairs.measured(o)).any()]
     if not shown:
         raise DataError("the spots of this fit measured none of its oxides")
@@ -76,7 +82,7 @@ class _Pairs:
         return self.values[name].sel(oxide=oxide).to_numpy()
 
 
-def _pairs(answers: xr.Dataset, data: xr.Dataset) -> _Pairs:
+def _pairs(answers: xr.Dataset, data: xr.Dataset, shift: np.ndarray) -> _Pairs:
     if "wt_percent" not in data:
         raise DataError("the data of this fit hold no spots: nothing to compare the map with")
     oxides = labels_of(answers, "oxide")
@@ -95,14 +101,19 @@ def _pairs(answers: xr.Dataset, data: xr.Dataset) -> _Pairs:
         {name: (("spot", "oxide"), array) for name, array in arrays.items()},
         coords={"oxide": oxides},
     )
-    phase, mixed = _phases_at(answers, data)
+    phase, mixed = _phases_at(answers, data, shift)
     palette = np.array([*phase_colours(answers.sizes["phase"]), style.MUTED])
     return _Pairs(values, phase, palette[phase], mixed)
 
 
-def _phases_at(answers: xr.Dataset, data: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+def _phases_at(
+    answers: xr.Dataset, data: xr.Dataset, shift: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Give the most probable phase in every spot's pixel (-1: none) and whether it is mixed."""
-    place = [np.round(data[name].to_numpy().astype(float)) for name in ("row", "column")]
+    place = [
+        np.round(data[name].to_numpy().astype(float) + move)
+        for name, move in (("spot_row", shift[1]), ("spot_column", shift[0]))
+    ]
     shape = answers.sizes["y"], answers.sizes["x"]
     known = np.isfinite(place[0]) & np.isfinite(place[1])
     for values, length in zip(place, shape, strict=True):
@@ -132,7 +143,14 @@ def _draw_pairs(above: Axes, below: Axes, oxide: str, pairs: _Pairs) -> None:
     for axes, height in ((above, y), (below, difference)):
         for which, faces in ((~mixed, colours[~mixed]), (mixed, "white")):
             axes.scatter(
-                x[which], height[which], s=15, lw=1, zorder=3, edgecolors=colours[which], c=faces
+                x[which],
+                height[which],
+                s=15,
+                lw=1,
+                zorder=3,
+                edgecolors=colours[which],
+                c=faces,
+                rasterized=True,
             )
         axes.grid()
     ends = np.concatenate([x, y]) if len(x) else np.array([0.0, 1.0])

@@ -101,7 +101,8 @@ class PhaseMaps(InverseProblem):
     @classmethod
     def from_options(cls, data: xr.Dataset, options: Mapping[str, str]) -> "PhaseMaps":
         """Make the problem again from its data and options."""
-        return cls(data, **options)
+        given = {name: str(options.get(name, default)) for name, default in DEFAULTS.items()}
+        return cls(data, axes=given["axes"], mixtures=given["mixtures"], pixels=given["pixels"])
 
     def _declare(self) -> pm.Model:
         return phase_maps_model(self.observations, self.priors)
