@@ -6,12 +6,16 @@ own, without smoothness, time or fractionation beyond a given removed volume.
 
 import numpy as np
 import xarray as xr
+from scipy.ndimage import minimum_filter
 
 from petro_models.thermodynamics.tables import EquilibriumTable
 
 STEPS_PER_CELL = 2
 REFINEMENTS = 12
 ABSENCE_COST = 25.0
+CANDIDATES = 4
+JUMP_C, JUMP_KBAR = 12.0, 0.4
+"""Jumps between neighbouring analyses that are as unlikely as one standard deviation of misfit."""
 
 
 def fit_points(
@@ -23,7 +27,7 @@ def fit_points(
     """Find the best pressure and temperature of each analysis on its own.
 
     The misfit ``sum ((y - x) / sd)^2`` over the measured components is minimised on a grid of half
-    cells and then by damped Gauss-Newton steps.
+    cells and then, from its lowest minima, by damped Gauss-Newton steps.
 
     Parameters
     ----------
@@ -39,23 +43,78 @@ def fit_points(
     pressure_kbar, temperature_C, misfit
         Each (position).
     """
+    pressure, temperature, cost = find_candidates(table, composition, sd, removed)
+    best = cost.argmin(axis=1)
+    rows = np.arange(len(best))
+    return pressure[rows, best], temperature[rows, best], cost[rows, best]
+
+
+def fit_along(
+    table: EquilibriumTable,
+    composition: np.ndarray,
+    sd: np.ndarray,
+    removed: np.ndarray,
+    coordinate: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `fit_points`, but among minima of one analysis take that which suits its neighbours.
+
+    Misfits and squared jumps between neighbours along the growth coordinate are minimised together
+    (dynamic programming): isopleths often cross twice.
+
+    Parameters
+    ----------
+    table, composition, sd, removed
+        As in `fit_points`.
+    coordinate
+        Order of the analyses, (position).
+    """
+    pressure, temperature, cost = find_candidates(table, composition, sd, removed)
+    order = np.argsort(coordinate, kind="stable")
+    p, t, c = pressure[order], temperature[order], cost[order]
+    total = c[0]
+    back = np.zeros(c.shape, dtype=int)
+    for row in range(1, len(c)):
+        jump = ((p[row][:, None] - p[row - 1]) / JUMP_KBAR) ** 2
+        jump = jump + ((t[row][:, None] - t[row - 1]) / JUMP_C) ** 2
+        reach = total[None, :] + jump
+        back[row] = reach.argmin(axis=1)
+        total = reach.min(axis=1) + c[row]
+    chosen = np.empty(len(c), dtype=int)
+    chosen[-1] = total.argmin()
+    for row in range(len(c) - 1, 0, -1):
+        chosen[row - 1] = back[row, chosen[row]]
+    rows = np.empty(len(c), dtype=int)
+    rows[order] = chosen
+    at = np.arange(len(c))
+    return pressure[at, rows], temperature[at, rows], cost[at, rows]
+
+
+def find_candidates(
+    table: EquilibriumTable, composition: np.ndarray, sd: np.ndarray, removed: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give the lowest minima of each misfit: pressure, temperature, cost (position, candidate)."""
     pressures = _refined(table.pressure_kbar)
     temperatures = _refined(table.temperature_C)
-    grid_p, grid_t = (g.ravel() for g in np.meshgrid(pressures, temperatures, indexing="ij"))
-    best = np.empty(len(composition), dtype=int)
+    grid_p, grid_t = np.meshgrid(pressures, temperatures, indexing="ij")
+    start_p, start_t = (np.empty((len(composition), CANDIDATES)) for _ in range(2))
     levels = np.unique(np.round(removed, 4))
     if levels.size > 12:
         levels = np.linspace(removed.min(), removed.max(), 12)
     nearest_level = np.abs(removed[:, None] - levels).argmin(axis=1)
-    for index, level in enumerate(levels):
-        rows = nearest_level == index
-        if not rows.any():
-            continue
-        predicted = table.read(grid_p, grid_t, level)
-        cost = ABSENCE_COST * np.clip(table.absence(grid_p, grid_t, level) - 1, 0, None) ** 2
-        difference = (composition[rows][:, None] - predicted[None]) / sd[rows][:, None]
-        best[rows] = (np.nansum(difference**2, axis=-1) + cost).argmin(axis=1)
-    return _descend(table, composition, sd, removed, grid_p[best], grid_t[best])
+    for index in np.unique(nearest_level):
+        predicted = table.read(grid_p, grid_t, levels[index])
+        absent = np.clip(table.absence(grid_p, grid_t, levels[index]) - 1, 0, None)
+        for row in np.flatnonzero(nearest_level == index):
+            difference = (composition[row] - predicted) / sd[row]
+            cost = np.nansum(difference**2, axis=-1) + ABSENCE_COST * absent**2
+            minima = np.flatnonzero(cost == minimum_filter(cost, size=5, mode="nearest"))
+            lowest = minima[np.argsort(cost.ravel()[minima])][:CANDIDATES]
+            lowest = np.resize(lowest, CANDIDATES)
+            start_p[row], start_t[row] = grid_p.ravel()[lowest], grid_t.ravel()[lowest]
+    repeated = [np.repeat(values, CANDIDATES, axis=0) for values in (composition, sd, removed)]
+    found = _descend(table, *repeated, start_p.ravel(), start_t.ravel())
+    pressure, temperature, cost = (values.reshape(-1, CANDIDATES) for values in found)
+    return pressure, temperature, cost
 
 
 def bootstrap_points(

@@ -25,9 +25,9 @@ def specifications(
 
 def _path(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
     found = {}
-    for name, unit, axis, scale, floor in (
-        ("temperature", "C", arrays.table.temperature_C, 60.0, 5.0),
-        ("pressure", "kbar", arrays.table.pressure_kbar, 2.0, 0.3),
+    for name, unit, axis, typical in (
+        ("temperature", "C", arrays.table.temperature_C, 35.0),
+        ("pressure", "kbar", arrays.table.pressure_kbar, 1.2),
     ):
         centre, width = float(axis.mean()), float(np.ptp(axis))
         found[f"{name}_mean_{unit}"] = PriorSpecification(
@@ -37,11 +37,11 @@ def _path(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
             "the whole window of the table with 95 %",
         )
         found[f"{name}_amplitude_{unit}"] = PriorSpecification(
-            Prior("TruncatedNormal", mu=0, sigma=scale, lower=floor),
+            Prior("LogNormal", mu=round(float(np.log(typical)), 2), sigma=0.6),
             (),
             f"standard deviation of {name} about its mean along the path, {unit}",
-            "prograde growth spans some 100 C and a few kbar; the floor keeps a short profile from "
-            "claiming a standstill",
+            f"prograde growth spans some 100 C and a few kbar (median {typical:g} here); far from "
+            "0, so that a short profile cannot claim a standstill",
             support="positive",
         )
     found["path_length"] = PriorSpecification(

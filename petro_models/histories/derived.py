@@ -150,7 +150,7 @@ class _Curves:
                         self._get(f"{name}_amplitude_{unit}")[rows],
                         self.draws[f"{name}_path"].to_numpy()[rows],
                         basis,
-                        layout.in_units,
+                        layout.in_units(self.problem.resolved[name]),
                     )
                 )
         if not law.has_clock:

@@ -17,8 +17,6 @@ from petro_models.histories.axis import GrowthAxis
 from petro_models.histories.data import HistoryArrays
 from petro_models.histories.growth import GrowthLaw
 
-SMOOTHEST = 16
-"""So many of the smoothest parts of a path are resolved by a usual profile."""
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
@@ -106,10 +104,15 @@ class Layout:
             ),
         )
 
-    @property
-    def in_units(self) -> np.ndarray:
-        """1 for the nodes that carry the unit of the path: those that analyses hold tightly."""
-        count = SMOOTHEST if self.is_ordered else self.axis.nodes.size
+    def in_units(self, resolved: int) -> np.ndarray:
+        """Give 1 for the nodes that carry the unit of a path: those that analyses hold tightly.
+
+        Parameters
+        ----------
+        resolved
+            How many of the smoothest parts of the path the analyses resolve.
+        """
+        count = resolved if self.is_ordered else self.axis.nodes.size
         return (np.arange(self.axis.nodes.size) < count).astype(float)
 
     def clock(
@@ -129,6 +132,24 @@ class Layout:
         flat = forward.even_interpolation(share, self.zone_place.reshape((-1,)), xp)
         shape = (*share.shape[:-1], *self.zone_weight.shape)
         return (flat.reshape(shape) * self.zone_weight).sum(axis=-1)
+
+
+def resolved_parts(basis: np.ndarray, values: np.ndarray) -> int:
+    """Count the smoothest parts of a path that point-by-point values resolve.
+
+    A part counts where its share of the path's variance exceeds that of the noise.
+
+    Parameters
+    ----------
+    basis
+        From ordered nodes to positions, (position, node).
+    values
+        Point-by-point fits, (position), positions of one grain after another.
+    """
+    noise = 1.4826 * float(np.median(np.abs(np.diff(values, n=2)))) / np.sqrt(6.0)
+    amplitude = float(np.median(np.abs(values - np.median(values)))) * 1.4826
+    information = (amplitude / max(noise, 1e-6)) ** 2 * (basis**2).sum(axis=0)
+    return int((information > 1).sum())
 
 
 def coordinate_of_offset(offset_um: Any, arrays: HistoryArrays, exponent: int) -> Any:

@@ -24,6 +24,7 @@ def history_model(
     law: GrowthLaw,
     priors: Priors,
     interpolation: str,
+    resolved: Mapping[str, int],
 ) -> pm.Model:
     """Declare the joint model of path, clock and garnet zoning.
 
@@ -39,6 +40,9 @@ def history_model(
         The priors in force.
     interpolation
         How the table is read between its nodes.
+    resolved
+        How many of the smoothest parts of ``temperature`` and ``pressure`` the analyses resolve;
+        it decides on coordinates, not on the model.
 
     Returns
     -------
@@ -51,8 +55,8 @@ def history_model(
     with pm.Model(coords=coords) as model:
         known = _geometry(priors, arrays)
         layout = grains.Layout.of(arrays, axis, law, known["offset"], known["length"])
-        temperature = _path("temperature", "C", priors, layout)
-        pressure = _path("pressure", "kbar", priors, layout)
+        temperature = _path("temperature", "C", priors, layout, resolved["temperature"])
+        pressure = _path("pressure", "kbar", priors, layout, resolved["pressure"])
         removed = _removed(priors, layout, arrays)
 
         if law.has_clock:
@@ -64,9 +68,10 @@ def history_model(
             "pressure_kbar": pressure["position"] + priors.create("pressure_offset_kbar"),
             "temperature_C": temperature["position"] + priors.create("temperature_offset_C"),
             "removed": removed,
+            "method": interpolation,
             "xp": pt,
         }
-        expected = arrays.table.read(**read, method=interpolation)
+        expected = arrays.table.read(**read)
         variance = arrays.sd**2 + pt.as_tensor(priors.create("model_error")) ** 2
         closed_composition(arrays, expected, variance)
         pm.Normal(
@@ -94,16 +99,13 @@ def closed_composition(
         return forward.closed_log_density(value, mean, spread, measured, closed, pt)
 
     def draw(
-        mean: np.ndarray,
-        spread: np.ndarray,
-        measured: np.ndarray,
-        closed: np.ndarray,
-        rng: np.random.Generator,
+        mean: TensorVariable,
+        spread: TensorVariable,
+        measured: TensorVariable,
+        closed: TensorVariable,
         size: Any,
-    ) -> np.ndarray:
-        shape = np.broadcast_shapes(mean.shape, spread.shape)
-        shape = shape if size is None else (*size, shape[-1])
-        error = np.sqrt(spread) * rng.normal(size=shape)
+    ) -> TensorVariable:
+        error = pm.Normal.dist(0.0, pt.sqrt(spread))
         return mean + error - closed[..., None] * mean * error.sum(axis=-1, keepdims=True)
 
     pm.CustomDist(
@@ -113,7 +115,7 @@ def closed_composition(
         arrays.measured,
         arrays.closed,
         logp=log_density,
-        random=draw,
+        dist=draw,
         signature="(c),(c),(c),()->(c)",
         observed=arrays.composition,
         dims=("position", "component"),
@@ -129,13 +131,15 @@ def _geometry(priors: Priors, arrays: HistoryArrays) -> dict[str, Any]:
     return {"offset": offset, "length": priors.create("path_length")}
 
 
-def _path(name: str, unit: str, priors: Priors, layout: grains.Layout) -> dict[str, Any]:
+def _path(
+    name: str, unit: str, priors: Priors, layout: grains.Layout, resolved: int
+) -> dict[str, Any]:
     """Declare a smooth path, and give it at positions and on the grid."""
     mean = pt.as_tensor(priors.create(f"{name}_mean_{unit}"))
     amplitude = pt.as_tensor(priors.create(f"{name}_amplitude_{unit}"))
     # The analyses hold the smooth parts of a path tightly: there the amplitude stands in the prior
     # rather than as a factor, and the two hardly correlate. Elsewhere the opposite holds.
-    in_units = layout.in_units
+    in_units = layout.in_units(resolved)
     sd = in_units * amplitude + (1 - in_units)
     nodes = pm.Normal(f"{name}_path", 0.0, sd, dims="node")
     return {

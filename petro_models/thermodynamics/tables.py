@@ -8,7 +8,6 @@ point lies from garnet, so that a model can count this against it.
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +21,7 @@ COMPONENTS = ("alm", "prp", "grs", "sps")
 AXES = {"removed": "1", "pressure_kbar": "kbar", "temperature_C": "degree_Celsius"}
 """Axes of a table and their units; ``removed`` is garnet volume / volume of the original solids."""
 VARIABLES = (*(f"X_{name}" for name in COMPONENTS), "garnet_mode")
-METHODS = ("linear", "cubic")
+METHODS = ("cubic", "linear")
 
 type Method = Literal["linear", "cubic"]
 
@@ -147,10 +146,32 @@ class EquilibriumTable:
         return self.removed.size > 1
 
     @cached_property
-    def _flat(self) -> np.ndarray:
-        return np.concatenate([self.composition, self.node_absence[..., None]], axis=-1).reshape(
-            -1, len(COMPONENTS) + 1
-        )
+    def _linear(self) -> np.ndarray:
+        return self._coefficients(_LINEAR)
+
+    @cached_property
+    def _cubic(self) -> np.ndarray:
+        for axis in (self.pressure_kbar, self.temperature_C):
+            if not _is_even(axis):
+                raise DataError(
+                    "cubic interpolation needs evenly spaced axes: take interpolation='linear'"
+                )
+        return self._coefficients(_CUBIC)
+
+    def _coefficients(self, weights: np.ndarray) -> np.ndarray:
+        """Give the polynomial of every cell, (removed * cell, power of P * power of T, value).
+
+        One row holds all that a point in the cell needs: a model gathers it at once.
+        """
+        values = np.concatenate([self.composition, self.node_absence[..., None]], axis=-1)
+        stencils = []
+        for axis in (1, 2):
+            cells = np.arange(values.shape[axis] - 1)[:, None]
+            shift = np.arange(len(weights)) - (len(weights) // 2 - 1)
+            stencils.append(np.clip(cells + shift, 0, values.shape[axis] - 1))
+        nodes = values[:, stencils[0][:, None, :, None], stencils[1][None, :, None, :]]
+        polynomial = np.einsum("am,bn,rpqabv->rpqmnv", weights, weights, nodes, optimize=True)
+        return polynomial.reshape(-1, len(weights) ** 2, values.shape[-1])
 
     def read(
         self,
@@ -176,14 +197,20 @@ class EquilibriumTable:
         return self._interpolate(pressure_kbar, temperature_C, removed, method, xp)[..., :-1]
 
     def absence(
-        self, pressure_kbar: Any, temperature_C: Any, removed: Any = 0.0, *, xp: Any = np
+        self,
+        pressure_kbar: Any,
+        temperature_C: Any,
+        removed: Any = 0.0,
+        *,
+        method: Method = "linear",
+        xp: Any = np,
     ) -> Any:
         """Say how far points lie from stable garnet and from the table's window, in cells.
 
         0 where garnet is stable; it grows by 1 for each cell of the grid into the region without
         garnet, and by 1 for each cell beyond the window.
         """
-        inside = self._interpolate(pressure_kbar, temperature_C, removed, "linear", xp)[..., -1]
+        inside = self._interpolate(pressure_kbar, temperature_C, removed, method, xp)[..., -1]
         beyond = 0.0
         for values, axis in (
             (pressure_kbar, self.pressure_kbar),
@@ -200,26 +227,33 @@ class EquilibriumTable:
         if method not in METHODS:
             raise DataError(f"no interpolation is named '{method}': {nearest(method, METHODS)}")
         if xp is np:
-            pressure_kbar, temperature_C = np.asarray(pressure_kbar), np.asarray(temperature_C)
+            pressure_kbar, temperature_C = np.broadcast_arrays(
+                np.asarray(pressure_kbar, float), np.asarray(temperature_C, float)
+            )
         removed = removed + 0.0 * pressure_kbar
-        stencils = [
-            _linear_stencil(removed, self.removed, xp),
-            _stencil(pressure_kbar, self.pressure_kbar, method, xp),
-            _stencil(temperature_C, self.temperature_C, method, xp),
-        ]
-        values = xp.as_tensor(self._flat) if hasattr(xp, "as_tensor") else xp.asarray(self._flat)
-        n_pressure, n_temperature = self.pressure_kbar.size, self.temperature_C.size
+        rows = _constant(self._cubic if method == "cubic" else self._linear, xp)
+        order = 4 if method == "cubic" else 2
+        cell_p, place_p = _cell(pressure_kbar, self.pressure_kbar, xp)
+        cell_t, place_t = _cell(temperature_C, self.temperature_C, xp)
+        powers_p, powers_t = (
+            xp.stack([place**power for power in range(order)], axis=-1)
+            for place in (place_p, place_t)
+        )
+        products = powers_p[..., :, None] * powers_t[..., None, :]
+        products = products.reshape((*pressure_kbar.shape, order * order, 1))
+        n_rows, n_columns = self.pressure_kbar.size - 1, self.temperature_C.size - 1
         total: Any = 0.0
-        for (level, a), (row, b), (column, c) in product(*stencils):
-            node = (level * n_pressure + row) * n_temperature + column
-            total = total + (a * b * c)[..., None] * values[node]
+        for level, weight in _linear_stencil(removed, self.removed, xp):
+            row = (level * n_rows + cell_p) * n_columns + cell_t
+            total = total + weight[..., None] * (products * rows[row]).sum(axis=-2)
         return total
 
 
-def _stencil(points: Any, axis: np.ndarray, method: Method, xp: Any) -> list[tuple[Any, Any]]:
-    if method == "cubic":
-        return _cubic_stencil(points, axis, xp)
-    return _linear_stencil(points, axis, xp)
+_LINEAR = np.array([[1.0, -1.0], [0.0, 1.0]])
+_CUBIC = 0.5 * np.array(
+    [[0.0, -1.0, 2.0, -1.0], [2.0, 0.0, -5.0, 3.0], [0.0, 1.0, 4.0, -3.0], [0.0, 0.0, -1.0, 1.0]]
+)
+"""Weight of each node of a stencil as a polynomial in the place: (node, power); Catmull-Rom."""
 
 
 def _cell(points: Any, axis: np.ndarray, xp: Any) -> tuple[Any, Any]:
@@ -242,23 +276,6 @@ def _linear_stencil(points: Any, axis: np.ndarray, xp: Any) -> list[tuple[Any, A
         return [((0.0 * points).astype("int64"), 1.0 + 0.0 * points)]
     index, place = _cell(points, axis, xp)
     return [(index, 1 - place), (index + 1, place)]
-
-
-def _cubic_stencil(points: Any, axis: np.ndarray, xp: Any) -> list[tuple[Any, Any]]:
-    """Give the four nodes and Catmull-Rom weights of each point; the axis must be even."""
-    if not _is_even(axis):
-        raise DataError("cubic interpolation needs evenly spaced axes: take method='linear'")
-    index, t = _cell(points, axis, xp)
-    weights = (
-        ((2 - t) * t - 1) * t / 2,
-        ((3 * t - 5) * t * t + 2) / 2,
-        ((4 - 3 * t) * t + 1) * t / 2,
-        (t - 1) * t * t / 2,
-    )
-    return [
-        (xp.clip(index + shift, 0, axis.size - 1), weight)
-        for shift, weight in zip((-1, 0, 1, 2), weights, strict=True)
-    ]
 
 
 def _is_even(axis: np.ndarray) -> bool:
