@@ -19,8 +19,10 @@ from petro_models.phase_maps.forward import counting_variance
 
 PIXELS = 16_000
 ITERATIONS = 40
-LARGEST_SCATTER = 0.3
-"""A phase's relative scatter on the map is at most this where it emits well above background."""
+LARGEST_SCATTER = 2.5
+"""Standard deviation inside a phase, wt%, at most: with more a phase takes in its mixtures."""
+LARGEST_MOVE = 3.0
+"""A phase's mean moves at most so far from what it was introduced as, wt%."""
 SMALLEST_DISPERSION = 0.004
 AXIS_GAIN = 0.5
 """An axis is kept if its variance is at least this share of the counting noise."""
@@ -68,6 +70,7 @@ def find_anchors(
     intensity: np.ndarray,
     cells: Cells,
     dead_share: np.ndarray,
+    sensitivity: np.ndarray,
     axes_at_most: Sequence[int],
     seed: int = 0,
 ) -> Anchors:
@@ -83,6 +86,8 @@ def find_anchors(
         What a pixel may be.
     dead_share
         Dead time over dwell time (e,).
+    sensitivity
+        Rough counts per wt% (e,): bounds what a phase may vary.
     axes_at_most
         How many axes of solid solution each phase may have (k,).
     seed
@@ -107,7 +112,7 @@ def find_anchors(
     for _ in range(ITERATIONS):
         responsibility = _responsibilities(anchors, covariance, cells, dead_share, values)
         anchors, covariance = _update(
-            anchors, covariance, cells, dead_share, values, responsibility, first
+            anchors, covariance, cells, dead_share, values, responsibility, first, sensitivity
         )
     return _with_axes(anchors, covariance, dead_share, axes_at_most)
 
@@ -191,6 +196,7 @@ def _update(
     values: np.ndarray,
     responsibility: np.ndarray,
     first: np.ndarray,
+    sensitivity: np.ndarray,
 ) -> tuple[Anchors, np.ndarray]:
     """Take means and scatter of every phase from the pixels that are purely it."""
     weight = _by_class(cells, responsibility).mean(axis=0)
@@ -204,26 +210,27 @@ def _update(
             continue
         mean = share @ values / total
         # Anchored: no phase moves far from what it was introduced as.
-        room = 0.35 * first[k] + 3 * np.sqrt(first[k]) + 2
+        room = LARGEST_MOVE * sensitivity + 3 * np.sqrt(first[k]) + 2
         intensity[k] = np.clip(mean, first[k] - room, first[k] + room)
         residual = values - intensity[k]
         scatter = (residual * share[:, None]).T @ residual / total
         noise = np.asarray(counting_variance(intensity[k], dead_share))
-        covariance[k] = _excess(scatter, noise, intensity[k])
+        covariance[k] = _excess(scatter, noise, intensity[k], LARGEST_SCATTER * sensitivity)
     return (
         replace(anchors, intensity=np.maximum(intensity, 0.3), class_weight=weight),
         covariance,
     )
 
 
-def _excess(scatter: np.ndarray, noise: np.ndarray, intensity: np.ndarray) -> np.ndarray:
+def _excess(
+    scatter: np.ndarray, noise: np.ndarray, intensity: np.ndarray, most: np.ndarray
+) -> np.ndarray:
     """Take counting noise from a covariance, keep it positive and within bounds."""
     root = np.sqrt(noise)
     values, vectors = np.linalg.eigh(scatter / np.outer(root, root) - np.eye(root.size))
     values = np.clip(values, 0, None)
     excess = (vectors * values) @ vectors.T * np.outer(root, root)
     sd = np.sqrt(np.maximum(np.diag(excess), 1e-12))
-    most = LARGEST_SCATTER * intensity + 2 * root
     shrink = np.minimum(1, most / sd)
     excess = excess * np.outer(shrink, shrink)
     return excess + np.diag((SMALLEST_DISPERSION * intensity) ** 2)

@@ -20,25 +20,26 @@ def specifications(observations: Observations) -> dict[str, PriorSpecification]:
 def _map(observations: Observations) -> dict[str, PriorSpecification]:
     axes = {
         "axis_scale": PriorSpecification(
-            Prior("LogNormal", mu=0.0, sigma=0.2, dims="axis_name"),
+            Prior("LogNormal", mu=0.0, sigma=0.05, dims="axis_name"),
             ("axis_name",),
             "sd along each axis of solid solution / its anchor",
-            "the anchor rests on thousands of pixels; shape and direction are kept",
+            "the anchor rests on thousands of pixels; more freedom makes a phase take in its "
+            "mixtures",
             support="positive",
         )
     }
     return {
         "phase_intensity": PriorSpecification(
-            Prior("Normal", mu=0.0, sigma=0.1, dims=("phase", "element")),
+            Prior("Normal", mu=0.0, sigma=0.05, dims=("phase", "element")),
             ("phase", "element"),
             "ln(counts of the pure phase / its anchor)",
             "anchors are good to a few percent; wider lets rare phases take in their neighbours",
         ),
         "dispersion": PriorSpecification(
-            Prior("LogNormal", mu=0.0, sigma=0.3, dims=("phase", "element")),
+            Prior("LogNormal", mu=0.0, sigma=0.15, dims=("phase", "element")),
             ("phase", "element"),
             "relative scatter beyond counting and axes / its anchor",
-            "the anchor rests on thousands of pixels",
+            "the anchor rests on thousands of pixels; as for the axes",
             support="positive",
         ),
         **(axes if observations.has_axes else {}),

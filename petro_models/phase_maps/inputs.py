@@ -16,6 +16,8 @@ type PhaseNames = Sequence[str] | Mapping[str, str | Mapping[str, float] | None]
 MOST_CLUSTERS = 8
 INTENSITIES = ("net_counts_per_s_uA", "background_counts_per_s_uA")
 """Of the spots: kept for qntmap, which calibrates by them; the model does not use them."""
+RICH_WT_PERCENT = 30.0
+"""What the phase richest in an element is taken to hold where no spots tell."""
 SEED_REACH = 2
 """Pixels on each side of a seed that are taken to be the same phase."""
 
@@ -88,6 +90,8 @@ def merge_inputs(
     data["density_kg_m3"] = ("phase", density, {"units": "kg/m3"})
     first = _first_intensities(data, spots, shift, names, labels, seeds, known)
     data["first_intensity"] = (("phase", "element"), first, {"units": "counts"})
+    rough = _rough_sensitivity(data, spots, shift, first)
+    data["rough_sensitivity"] = ("element", rough, {"units": "counts per wt%"})
     data.attrs["spot_source"] = "" if spots is None else str(spots.attrs.get("source", ""))
     data.attrs["notes"] = "\n".join(_notes(maps, spots, seeds))
     return data
@@ -237,6 +241,25 @@ def _first_intensities(
     if missing.any():
         first[missing] = _from_compositions(data, spots, at_spots, names, missing, known)
     return np.maximum(first, 0.3)
+
+
+def _rough_sensitivity(
+    data: xr.Dataset, spots: xr.Dataset | None, shift: np.ndarray, first: np.ndarray
+) -> np.ndarray:
+    """Give rough counts per wt% of every element: the spots' line, else from the richest phase."""
+    rough = first.max(axis=0) / RICH_WT_PERCENT
+    if spots is None:
+        return rough
+    at_spots = local_counts(data, spots, shift)
+    measured = spots["wt_percent"].sel(oxide=data["oxide"].to_numpy()).to_numpy()
+    elements = [str(e) for e in data["element"].to_numpy()]
+    for o, cation in enumerate(data["cation"].to_numpy()):
+        e = elements.index(str(cation))
+        ok = np.isfinite(measured[:, o])
+        wt, counts = measured[ok, o], at_spots[ok, e]
+        if len(wt) > 4 and wt.std() > 1 and np.corrcoef(wt, counts)[0, 1] > 0.7:
+            rough[e] = np.polyfit(wt, counts, 1)[0]
+    return rough
 
 
 def _around(counts: np.ndarray, name: str, row: int, column: int) -> np.ndarray:

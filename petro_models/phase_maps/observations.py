@@ -128,6 +128,7 @@ def with_anchors(data: xr.Dataset, options: dict[str, str]) -> xr.Dataset:
         data["first_intensity"].to_numpy(),
         cells,
         dead_share_of(data),
+        data["rough_sensitivity"].to_numpy(),
         [most] * len(cells.phases),
     )
     numbers = [int((anchors.axis_phase[:i] == k).sum()) for i, k in enumerate(anchors.axis_phase)]
