@@ -1,0 +1,276 @@
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+from pymc.sampling.jax import get_jaxified_graph
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal, norm
+from small_phase_maps import seeded_problem
+
+from petro_models.inference.compiled import compile_model
+from petro_models.inference.optimum import unconstrained
+from petro_models.phase_maps import density, likelihood
+
+
+def random_gaussians(count, size, generator):
+    root = generator.normal(size=(count, size, 2 * size))
+    scale = np.exp(generator.normal(size=size))
+    covariance = np.einsum("cde,cfe->cdf", root, root) * np.outer(scale, scale)
+    return 50 * generator.normal(size=(count, size)), covariance
+
+
+# -- products of matrices ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 3, 10])
+def test_log_density_by_matrix_products_equals_scipys_normal(size, generator):
+    mean, covariance = random_gaussians(5, size, generator)
+    values = mean[generator.integers(0, 5, 200)] + 20 * generator.normal(size=(200, size))
+    found = density.log_density(mean, covariance, values, density.frame_of(values))
+    oracle = [
+        multivariate_normal(m, c).logpdf(values) for m, c in zip(mean, covariance, strict=True)
+    ]
+    np.testing.assert_allclose(found, np.stack(oracle, axis=1), rtol=1e-9, atol=1e-9)
+
+
+def test_the_frame_changes_no_density(generator):
+    mean, covariance = random_gaussians(3, 4, generator)
+    values = mean[0] + 10 * generator.normal(size=(50, 4))
+    own = density.log_density(mean, covariance, values, density.frame_of(values))
+    other = density.log_density(
+        mean, covariance, values, density.Frame(np.full(4, 3.0), np.array([1.0, 0.2, 7.0, 40.0]))
+    )
+    np.testing.assert_allclose(own, other, rtol=1e-9, atol=1e-8)
+
+
+def test_a_frame_leaves_missing_values_out_and_gives_constants_a_unit():
+    frame = density.frame_of(np.array([[1.0, 5.0], [3.0, 5.0], [np.nan, 5.0]]))
+    np.testing.assert_allclose(frame.origin, [2, 5])
+    np.testing.assert_allclose(frame.unit, [1, 1])
+
+
+def test_places_weigh_as_a_normal_that_is_never_narrower_than_a_pixel():
+    offset = np.array([[[0.0, 0.0], [1.0, -2.0], [2.0, 1.0]]])
+    shift = np.array([0.8, -0.4])
+    for jitter in (0.0, 1.3):
+        found = density.place_log_probability(offset, shift, jitter)[0]
+        sd = np.sqrt(jitter**2 + 1 / 12)
+        np.testing.assert_allclose(found, norm(0, sd).logpdf(offset[0] - shift).sum(axis=1))
+
+
+# -- the model's likelihood ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """Three phases, garnet zoned, dead time of 1e-4 of the dwell, three spots."""
+    return seeded_problem(3, ("Garnet",), dead_time_ns=2000.0)[0]
+
+
+@pytest.fixture(scope="module")
+def compiled(problem):
+    return compile_model(problem.model)
+
+
+@pytest.fixture(scope="module")
+def point(problem):
+    """A point off the centre of every prior, as unconstrained variables by name."""
+    generator = np.random.default_rng(7)
+    observed = problem.observations
+    k, o = observed.composition.shape
+    e = observed.anchors.intensity.shape[1]
+    classes = len(observed.cells.classes)
+    values = {
+        "phase_intensity": 0.03 * generator.normal(size=(k, e)),
+        "dispersion": np.exp(0.2 * generator.normal(size=(k, e))),
+        "axis_scale": np.full(observed.anchors.axis_phase.size, 1.1),
+        "class_weight": generator.dirichlet(np.full(classes, 3.0)),
+        "phase_composition": observed.composition * 1.02,
+        "axis_composition": generator.normal(size=(observed.anchors.axis_phase.size, o)),
+        "spot_scatter": np.exp(0.3 * generator.normal(size=(k, o))),
+        "registration_shift": np.array([0.4, -0.3]),
+        "registration_jitter": 0.7,
+        "spot_targeting": 3.0,
+        "spot_outlier": 0.08,
+    }
+    return jax.tree.map(np.asarray, problem.model.initial_point()) | unconstrained(
+        problem.model, values
+    )
+
+
+@pytest.fixture(scope="module")
+def values(compiled, point):
+    return {name: np.asarray(value) for name, value in compiled.constrain(point).items()}
+
+
+def log_likelihood(problem, point, name):
+    """Give the density that the declared model holds of one observed variable, data by data."""
+    model = problem.model
+    (graph,) = model.logp(vars=[model[name]], sum=False)
+    function = get_jaxified_graph(inputs=model.value_vars, outputs=[graph])
+    return np.asarray(function(*(point[variable.name] for variable in model.value_vars))[0])
+
+
+def phase_normals(problem, values):
+    """Give mean and covariance of each phase's true counts and wt%, written with loops."""
+    observed = problem.observations
+    intensity = observed.anchors.intensity * np.exp(values["phase_intensity"])
+    dead = observed.dead_share
+    mean, covariance = [], []
+    for k, row in enumerate(intensity):
+        true = row / (1 - row * dead)
+        stretch = (1 - row * dead) ** -2
+        spread = observed.anchors.dispersion[k] * values["dispersion"][k] * row * stretch
+        scatter = observed.scatter[k] * values["spot_scatter"][k]
+        total = np.diag(np.concatenate([spread, scatter]) ** 2)
+        for a, phase in enumerate(observed.anchors.axis_phase):
+            if phase == k:
+                along = observed.anchors.axis_loading[a] * values["axis_scale"][a] * stretch
+                along = np.concatenate([along, values["axis_composition"][a]])
+                total += np.outer(along, along)
+        mean.append(np.concatenate([true, values["phase_composition"][k]]))
+        covariance.append(total)
+    return np.array(mean), np.array(covariance)
+
+
+def cell_normals(problem, values, noise_share):
+    """Give mean and covariance of observed counts and wt% in each cell, written with loops."""
+    observed, cells = problem.observations, problem.observations.cells
+    phase_mean, phase_covariance = phase_normals(problem, values)
+    dead = observed.dead_share
+    e = len(dead)
+    for fraction, spread in zip(cells.fraction, cells.spread, strict=True):
+        mean, covariance = fraction @ phase_mean, phase_mean.T @ spread @ phase_mean
+        for k, f in enumerate(fraction):
+            covariance = covariance + (f**2 + spread[k, k]) * phase_covariance[k]
+        seen = mean[:e] / (1 + mean[:e] * dead)
+        squeeze = np.ones(len(mean))
+        squeeze[:e] = (1 - seen * dead) ** 2
+        covariance = squeeze[:, None] * covariance * squeeze
+        noise = np.maximum(seen, 0.3) * squeeze[:e] * noise_share
+        covariance[np.arange(e), np.arange(e)] += noise
+        meet = np.diag(fraction) - np.outer(fraction, fraction)
+        wt = phase_mean[:, e:]
+        covariance[e:, e:] += likelihood.STRADDLE**2 * wt.T @ meet @ wt
+        yield np.concatenate([seen, mean[e:]]), covariance
+
+
+def cell_log_weights(problem, values):
+    cells = problem.observations.cells
+    return np.log(
+        [
+            values["class_weight"][c] * s
+            for c, s in zip(cells.class_of_cell, cells.share, strict=True)
+        ]
+    )
+
+
+def test_pixels_have_the_density_of_a_mixture_written_with_scipy(problem, point, values):
+    observed = problem.observations
+    e = len(observed.dead_share)
+    parts = [
+        weight + multivariate_normal(mean[:e], covariance[:e, :e]).logpdf(observed.counts)
+        for weight, (mean, covariance) in zip(
+            cell_log_weights(problem, values), cell_normals(problem, values, 1.0), strict=True
+        )
+    ]
+    broad = norm(observed.anchors.unknown_mean, observed.anchors.unknown_sd)
+    parts.append(np.log(values["class_weight"][-1]) + broad.logpdf(observed.counts).sum(axis=1))
+    oracle = observed.weight * logsumexp(parts, axis=0)
+    found = log_likelihood(problem, point, "counts")
+    assert found.shape == (len(observed.counts),)
+    np.testing.assert_allclose(found, oracle, rtol=1e-9, atol=1e-9)
+
+
+def test_spots_have_the_density_of_all_places_and_cells_enumerated(problem, point, values):
+    """With an oxide missing in the second spot and a wrong label on the third."""
+    observed, cells = problem.observations, problem.observations.cells
+    assert np.isnan(observed.spot_composition[1]).any()
+    assert observed.place_averaged.any()
+    assert not observed.place_averaged.all()
+    e, k = len(observed.dead_share), len(cells.phases)
+    normals = {
+        averaged: list(cell_normals(problem, values, share))
+        for averaged, share in ((False, 1.0), (True, observed.noise_share))
+    }
+    weights = [*cell_log_weights(problem, values), np.log(values["class_weight"][-1])]
+    broad_counts = norm(observed.anchors.unknown_mean, observed.anchors.unknown_sd)
+    middle, width = likelihood.broad_composition(observed)
+    wrong = float(problem.priors.known("label_error"))
+    placed = norm(0, np.sqrt(values["registration_jitter"] ** 2 + 1 / 12))
+    aimed = np.log(values["spot_targeting"]) * np.array([*cells.is_pure, False])
+    oracle = []
+    for s, measured in enumerate(observed.spot_composition):
+        there = np.isfinite(measured)
+        kept = np.concatenate([np.ones(e, bool), there])
+        broad = norm(middle, width).logpdf(measured)[there].sum()
+        chances, densities = [], []
+        for place, offset in enumerate(observed.place_offset[s]):
+            if np.isnan(offset).any():
+                continue
+            counts = observed.place_counts[s, place]
+            value = np.concatenate([counts, measured[there]])
+            alone, given = [], []
+            for c, (mean, covariance) in enumerate(
+                normals[bool(observed.place_averaged[s, place])]
+            ):
+                right = cells.fraction[c, observed.spot_label[s]]
+                full = multivariate_normal(mean[kept], covariance[np.ix_(kept, kept)])
+                alone.append(multivariate_normal(mean[:e], covariance[:e, :e]).logpdf(counts))
+                label = np.log((1 - wrong) * right + wrong / k)
+                given.append(full.logpdf(value) - alone[-1] + label)
+            alone.append(broad_counts.logpdf(counts).sum())
+            given.append(broad + np.log(1 / k))
+            # Counts say what may be at the place, and analysts like pure grains.
+            cell = np.array(weights) + alone
+            where = placed.logpdf(offset - values["registration_shift"]).sum()
+            chances.append(where + cell - logsumexp(cell) + aimed)
+            densities.append(given)
+        inside = logsumexp(np.array(chances) + densities) - logsumexp(chances)
+        outlier = values["spot_outlier"]
+        oracle.append(np.logaddexp(np.log1p(-outlier) + inside, np.log(outlier) + broad))
+    found = log_likelihood(problem, point, "spot_composition")
+    np.testing.assert_allclose(found, oracle, rtol=1e-8, atol=1e-8)
+
+
+def test_a_wrong_label_costs_a_spot_no_more_than_the_chance_of_a_slip(problem):
+    observed, wrong = problem.observations, 0.03
+    nothing = dict.fromkeys(likelihood.SpotParameters._fields, 0.0)
+    spots = likelihood.SpotParameters(**nothing | {"label_error": wrong})
+    cells = observed.cells
+    found = np.asarray(likelihood.log_label(spots, observed))
+    pure = np.flatnonzero(cells.is_pure)
+    assert found.min() == pytest.approx(np.log(wrong / 3))
+    assert found[2, pure[observed.spot_label[2]]] == pytest.approx(np.log(1 - wrong + wrong / 3))
+    # Whatever a cell holds, the chances of all labels add up to one.
+    chances = [
+        np.exp(likelihood.log_label(spots, replace(observed, spot_label=np.array([label]))))
+        for label in range(3)
+    ]
+    np.testing.assert_allclose(np.sum(chances, axis=0), 1)
+    without = likelihood.log_label(spots, replace(observed, spot_label=np.array([-1])))
+    np.testing.assert_array_equal(without, 0)
+
+
+def test_the_models_gradient_equals_finite_differences(compiled, point):
+    flat, restore = ravel_pytree({name: np.asarray(v, float) for name, v in point.items()})
+
+    def log_density(position):
+        named = restore(position)
+        return compiled.log_prior(named) + compiled.log_likelihood(named)
+
+    value_and_gradient = jax.jit(jax.value_and_grad(log_density))
+    flat = np.asarray(flat)
+    value, gradient = value_and_gradient(flat)
+    assert np.isfinite(value)
+    generator = np.random.default_rng(3)
+    for _ in range(6):
+        direction = generator.normal(size=flat.size)
+        direction *= 1e-5 / np.linalg.norm(direction)
+        ahead = float(value_and_gradient(flat + direction)[0])
+        behind = float(value_and_gradient(flat - direction)[0])
+        slope = float(np.asarray(gradient) @ direction)
+        # Rounding of log densities of some thousands leaves about 1e-12 / 1e-5 of the slope.
+        assert (ahead - behind) / 2 == pytest.approx(slope, rel=1e-4, abs=1e-9)
