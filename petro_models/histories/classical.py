@@ -34,7 +34,7 @@ def fit_points(
     table
         The equilibrium table.
     composition, sd
-        (position, component); NaN where not measured.
+        (position, endmember); NaN where not measured.
     removed
         Garnet removed before each position, (position).
 
@@ -159,7 +159,7 @@ def _misfit(
     pressure: np.ndarray,
     temperature: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give standardised residuals (position, component) and their cost (position)."""
+    """Give standardised residuals (position, endmember) and their cost (position)."""
     residual = np.nan_to_num((table.read(pressure, temperature, removed) - composition) / sd)
     absent = np.clip(table.absence(pressure, temperature, removed) - 1, 0, None)
     return residual, (residual**2).sum(axis=-1) + ABSENCE_COST * absent**2

@@ -84,9 +84,9 @@ def garnet_profiles(
         {
             "radius_um": ("position", radius, {"units": "um"}),
             "grain_index": ("position", index.astype("int64"), {"units": "1"}),
-            "composition": (("position", "component"), values, {"units": "1"}),
+            "composition": (("position", "endmember"), values, {"units": "1"}),
             "composition_sd": (
-                ("position", "component"),
+                ("position", "endmember"),
                 np.where(np.isfinite(values), errors, np.nan),
                 {"units": "1"},
             ),
@@ -103,7 +103,7 @@ def garnet_profiles(
                 {"units": "relative"},
             ),
         },
-        {"position": labels, "component": list(COMPONENTS), "grain": grains},
+        {"position": labels, "endmember": list(COMPONENTS), "grain": grains},
         attrs={"source": source},
     )
     validate_profiles(profiles)
@@ -209,9 +209,9 @@ class HistoryArrays:
     radius_um, grain
         Of each position, (position).
     composition, sd
-        (position, component); where not measured, 0.25 and 1 stand in and `measured` is 0.
+        (position, endmember); where not measured, 0.25 and 1 stand in and `measured` is 0.
     measured
-        (position, component) of 0 and 1.
+        (position, endmember) of 0 and 1.
     closed
         1 where the four fractions were brought to 1, (position).
     rim_radius_um, number_density
@@ -251,7 +251,7 @@ class HistoryArrays:
             for name in ("zone_inner_um", "zone_outer_um", "zone_age_Ma", "zone_age_sd_Ma")
         }
         index = data["zone_grain_index"].to_numpy() if "zone" in data.dims else np.empty(0)
-        dims = ("position", "grain", "component", "zone")
+        dims = ("position", "grain", "endmember", "zone")
         return cls(
             radius_um=data["radius_um"].to_numpy(),
             grain=data["grain_index"].to_numpy(),

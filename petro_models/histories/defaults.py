@@ -75,8 +75,8 @@ def _table(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
             "as for temperature_offset_C",
         ),
         "model_error": PriorSpecification(
-            Prior("HalfNormal", sigma=0.005, dims="component"),
-            ("component",),
+            Prior("HalfNormal", sigma=0.005, dims="endmember"),
+            ("endmember",),
             "error of the table in each fraction, one standard deviation",
             "interpolation errs by 0.002 near field boundaries, mixing models by more",
             support="nonnegative",

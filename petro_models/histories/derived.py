@@ -20,6 +20,7 @@ STEPS = 81
 MISSED_CORE = 0.05
 """Time is also told from this share of the largest radius: before it, little garnet tells much."""
 ENERGIES_KJ_PER_MOL = (150.0, 200.0, 250.0)
+TIME_ZERO = "times count from the first analysis; the duration ends with the last"
 INTERVAL = "90 %, equal-tailed (q05 to q95)"
 
 
@@ -89,7 +90,7 @@ def derive(problem: "Histories", posterior: xr.Dataset) -> xr.Dataset:
     return xr.Dataset(
         variables,
         {name: value for name, value in coords.items() if name in used},
-        attrs={"interval": INTERVAL},
+        attrs={"interval": INTERVAL, "time": TIME_ZERO},
     )
 
 
@@ -183,8 +184,8 @@ def _add_time(
     duration = curves.duration[:, None]
     time = duration * curves.position_share
     grid_time = duration * curves.share
-    named["time_Myr"] = ("position", time, "Myr since the first analysis")
-    named["axis_time_Myr"] = ("step", grid_time[:, step], "Myr since the first analysis")
+    named["time_Myr"] = ("position", time, "Myr")
+    named["axis_time_Myr"] = ("step", grid_time[:, step], "Myr")
     heating = np.gradient(curves.grid_temperature, axis=1) / np.gradient(grid_time, axis=1)
     burial = np.gradient(curves.grid_pressure, axis=1) / np.gradient(grid_time, axis=1)
     growth = np.gradient(curves.axis.grid_coordinate) / np.gradient(grid_time, axis=1)
@@ -197,16 +198,16 @@ def _add_time(
     named["axis_growth_um_per_Myr"] = ("step", growth[:, step], "um/Myr")
     named["nucleation_Myr"] = ("grain", duration * curves.nucleation_share, "Myr")
     last = time.max(axis=1)
-    scalars["duration_Myr"] = (last, "Myr, first to last analysis")
+    scalars["duration_Myr"] = (last, "Myr")
     reached = MISSED_CORE * float(problem.arrays.rim_radius_um.max())
     place = curves.axis.place(np.array([reached**exponent]), np)
     early = duration * forward.even_interpolation(curves.share, place, np)
-    scalars["duration_past_core_Myr"] = (last - early[:, 0], "Myr, from 5 % of the radius")
+    scalars["duration_past_core_Myr"] = (last - early[:, 0], "Myr")
     peak = curves.grid_temperature.argmax(axis=1)
     scalars["time_of_peak_temperature_Myr"] = (grid_time[np.arange(len(peak)), peak], "Myr")
     scalars["growth_before_first_analysis_Myr"] = (
         _unseen(problem, curves),
-        "Myr, at least, if T was no higher",
+        "Myr",
     )
     if problem.arrays.has_ages:
         start = curves._get("age_at_start_Ma")

@@ -118,7 +118,7 @@ def closed_composition(
         dist=draw,
         signature="(c),(c),(c),()->(c)",
         observed=arrays.composition,
-        dims=("position", "component"),
+        dims=("position", "endmember"),
     )
 
 

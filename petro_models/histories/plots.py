@@ -52,7 +52,8 @@ def plot_path(fit: xr.DataTree, component: str | None = "grs") -> Figure:
             "",
             (middle[0][ahead], middle[1][ahead]),
             (middle[0][place], middle[1][place]),
-            arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.8},
+            arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.8, "mutation_scale": 20},
+            zorder=5,
         )
     for place in (0, middle[0].size - 1):
         _cross(axes, temperature[:, place], pressure[:, place], colour)
@@ -116,7 +117,7 @@ def plot_profiles(fit: xr.DataTree) -> Figure:
     replicated = fit["posterior_predictive"]["composition"].stack(
         kept=("chain", "draw"), create_index=False
     )
-    values = replicated.transpose("kept", "position", "component").to_numpy()
+    values = replicated.transpose("kept", "position", "endmember").to_numpy()
     low, high = np.quantile(values, [0.05, 0.95], axis=0)
     index, radius = data["grain_index"].to_numpy(), data["radius_um"].to_numpy()
     columns = min(len(grains), 3)

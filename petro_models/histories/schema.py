@@ -14,7 +14,7 @@ def validate_profiles(profiles: xr.Dataset) -> None:
     """Check that a Dataset holds garnet profiles.
 
     The schema: dims ``position`` (labels, core to rim within each grain, grains one after
-    another), ``component`` (alm prp grs sps), ``grain`` (labels); variables ``radius_um`` and
+    another), ``endmember`` (alm prp grs sps), ``grain`` (labels); variables ``radius_um`` and
     ``grain_index`` (position), ``composition`` and ``composition_sd`` (position, component; NaN
     where not measured), ``rim_radius_um`` and ``number_density`` (grain).
 
@@ -26,8 +26,8 @@ def validate_profiles(profiles: xr.Dataset) -> None:
     wanted = {
         "radius_um": ("position",),
         "grain_index": ("position",),
-        "composition": ("position", "component"),
-        "composition_sd": ("position", "component"),
+        "composition": ("position", "endmember"),
+        "composition_sd": ("position", "endmember"),
         "rim_radius_um": ("grain",),
         "number_density": ("grain",),
     }
@@ -37,7 +37,7 @@ def validate_profiles(profiles: xr.Dataset) -> None:
             raise DataError(f"profiles: variable {name!r} is missing; {hint}")
         if profiles[name].dims != dims:
             raise DataError(f"profiles: {name} has dims {profiles[name].dims}, not {dims}")
-    if list(profiles["component"].values) != list(COMPONENTS):
+    if list(profiles["endmember"].values) != list(COMPONENTS):
         raise DataError(f"profiles: component must be {', '.join(COMPONENTS)} in this order")
     _check_positions(profiles)
     _check_composition(profiles)

@@ -175,10 +175,10 @@ def simulate_history(
             "temperature_C": ("position", joined[1], {"units": "degree_Celsius"}),
             "time_Myr": ("position", joined[2], {"units": "Myr"}),
             "removed": ("position", joined[3], {"units": "1"}),
-            "composition": (("position", "component"), joined[4], {"units": "1"}),
+            "composition": (("position", "endmember"), joined[4], {"units": "1"}),
             "nucleation_Myr": ("grain", starts * duration_Myr, {"units": "Myr"}),
         },
-        {name: profiles[name] for name in ("position", "component", "grain")},
+        {name: profiles[name] for name in ("position", "endmember", "grain")},
         {"growth_rate_um_per_Myr": factor, "path": chosen.meaning},
     )
     if n_ages == 0:

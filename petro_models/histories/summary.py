@@ -68,7 +68,7 @@ def predictive_statistics(
     """
     arrays = problem.arrays
     stacked = replicated["composition"].stack(__draw__=("chain", "draw"))
-    values = stacked.transpose("__draw__", "position", "component").to_numpy()
+    values = stacked.transpose("__draw__", "position", "endmember").to_numpy()
     mean = values.mean(axis=0)
     spread = np.maximum(values.std(axis=0), 1e-12)
     observed = np.where(arrays.measured == 1, (arrays.composition - mean) / spread, 0.0)
@@ -108,7 +108,7 @@ def _table_fit(fit: xr.DataTree) -> Check:
     median = fit["posterior"]["model_error"].median(("chain", "draw"))
     worst = float(median.max())
     where = (
-        str(median["component"].values[int(np.argmax(median.to_numpy()))])
+        str(median["endmember"].values[int(np.argmax(median.to_numpy()))])
         if (median.ndim)
         else "all"
     )

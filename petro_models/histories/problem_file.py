@@ -1,0 +1,111 @@
+"""What a problem file says of a history: its keys, and how profiles, ages and table are read."""
+
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from petro_models import configuration_schema as schema
+from petro_models.configuration_schema import Key, Kind, Values
+from petro_models.errors import ConfigurationError, nearest
+from petro_models.histories.data import join
+from petro_models.histories.growth import LAWS
+from petro_models.histories.problem import CLOCKS
+from petro_models.io.equilibrium_tables import read_equilibrium_table
+from petro_models.io.garnet_profiles import read_garnet_profiles, read_zone_ages
+from petro_models.thermodynamics.bundled import BUNDLED, bundled_table
+from petro_models.thermodynamics.tables import METHODS
+
+PROBLEM = {
+    "growth_law": Key(schema.one_of(tuple(LAWS)), "arrhenius", f"one of {', '.join(LAWS)}"),
+    "clock": Key(schema.one_of(CLOCKS), "duration", "what the prior behind the ages is on"),
+    "interpolation": Key(schema.one_of(METHODS), "cubic", "of the table; linear for uneven grids"),
+    "nodes": Key(schema.TEXT, "48", "nodes of the path, as text"),
+}
+
+DATA = {
+    "profiles": Key(
+        schema.TEXT,
+        meaning="CSV: grain, r_um, X_alm, X_prp, X_grs, X_sps, sd_alm, ...",
+        example="profiles.csv",
+        is_path=True,
+    ),
+    "ages": Key(
+        schema.TEXT,
+        meaning="CSV: grain, r_inner_um, r_outer_um, age_Ma, sd_Ma",
+        example="ages.csv",
+        is_path=True,
+    ),
+    "equilibrium": Key(
+        schema.TEXT,
+        meaning="garnet table: netCDF, MAGEMin, Perple_X, Theriak or LinaForma output",
+        example="table.nc",
+        is_path=True,
+    ),
+    "bundled_table": Key(
+        schema.one_of(tuple(BUNDLED)), meaning="or one that is shipped", example="white2014"
+    ),
+    "sd": Key(
+        schema.NUMBER | schema.NUMBERS,
+        meaning="of a fraction, one sigma, where the file has no sd_ columns",
+        example=0.005,
+    ),
+    "columns": Key(
+        schema.table_of(schema.TEXT, "a table of texts"),
+        meaning="headers of the file -> names used here",
+        example={"Xgrs": "X_grs"},
+    ),
+    "ignore": Key(schema.TEXTS, meaning="headers to leave out", example=["total"]),
+    "rim_radius_um": Key(schema.NUMBERS, meaning="grain -> radius of its rim", example={"1": 950}),
+    "number_density": Key(
+        schema.NUMBERS, meaning="grain -> grains of its size class", example={"1": 2.5}
+    ),
+}
+
+PRIOR_EXAMPLE = """\
+# removed_final = 0.04        # garnet mode of the rock, volume fraction
+# duration_Myr = { distribution = "LogNormal", mu = 2.3, sigma = 1.4 }
+# temperature_offset_C = { distribution = "Normal", mu = 0, sigma = 25 }"""
+
+
+def settle(values: Values) -> Values:
+    """Refuse keys that do not go together."""
+    if "profiles" not in values:
+        raise ConfigurationError('profiles is missing: profiles = "FILE"')
+    if ("equilibrium" in values) == ("bundled_table" in values):
+        raise ConfigurationError(
+            'give either equilibrium = "FILE" or bundled_table = "NAME" '
+            f"(shipped tables: {', '.join(BUNDLED)})"
+        )
+    return values
+
+
+def read(values: Values, folder: Path) -> xr.Dataset:
+    """Read profiles, ages and table, and join them."""
+    for key in ("profiles", "ages", "equilibrium"):
+        if key in values and not (folder / values[key]).is_file():
+            raise ConfigurationError(
+                f"{key}: there is no file {folder / values[key]}{_hint(values[key], folder)}"
+            )
+    options: dict[str, Any] = {
+        name: values[name] for name in ("sd", "columns", "rim_radius_um", "number_density")
+        if name in values
+    }  # fmt: skip
+    if "ignore" in values:
+        given = values["ignore"]
+        options["ignore"] = [given] if isinstance(given, str) else list(given)
+    profiles = read_garnet_profiles(folder / values["profiles"], **options)
+    ages = read_zone_ages(folder / values["ages"], profiles) if "ages" in values else None
+    if "equilibrium" in values:
+        table = read_equilibrium_table(folder / values["equilibrium"])
+    else:
+        table = bundled_table(values["bundled_table"])
+    return join(profiles, table, ages)
+
+
+def _hint(name: str, folder: Path) -> str:
+    beside = sorted(path.name for path in (folder / name).parent.glob("*.*") if path.is_file())
+    return f": {nearest(Path(name).name, beside)}" if 0 < len(beside) <= 20 else ""
+
+
+HISTORIES = Kind(PROBLEM, DATA, settle, read, {}, PRIOR_EXAMPLE)
