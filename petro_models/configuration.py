@@ -23,9 +23,11 @@ from petro_models.configuration_schema import (
 from petro_models.errors import ConfigurationError, PetroError, PriorError, nearest
 from petro_models.mass_transfer.problem import MassTransfer
 from petro_models.mass_transfer.problem_file import MASS_TRANSFER
+from petro_models.phase_maps.problem import PhaseMaps
+from petro_models.phase_maps.problem_file import PHASE_MAPS
 from petro_models.problem import METHODS, InverseProblem
 
-KINDS: dict[str, Kind] = {MassTransfer.kind: MASS_TRANSFER}
+KINDS: dict[str, Kind] = {MassTransfer.kind: MASS_TRANSFER, PhaseMaps.kind: PHASE_MAPS}
 """What the file of each kind of problem holds; a new kind of problem is one more entry."""
 
 COMMON: dict[str, Section] = {
@@ -179,11 +181,23 @@ def resolve(configuration: Configuration, problem: InverseProblem, folder: Path)
 def template(kind: str = MassTransfer.kind) -> str:
     """Write a problem file to start from: every key with its meaning and a default or example.
 
+    Parameters
+    ----------
+    kind
+        Of the problem.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such kind.
+
     Examples
     --------
     >>> print(template().splitlines()[3])
     kind = "mass-transfer"
     """
+    if kind not in KINDS:
+        raise ConfigurationError(f"no kind of problem is named '{kind}': {nearest(kind, KINDS)}")
     parts = [
         "# A problem for petro-models: uncomment what you need, then `petro-models fit` this file.",
         "",

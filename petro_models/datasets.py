@@ -42,6 +42,11 @@ CITATIONS = {
 }
 """Where each data set comes from; cite it when you use the data."""
 
+TABLES = ("grant2005", "toorongo1989", "laurels_preserve")
+"""Whole-rock tables: for mass transfer."""
+MAPS = ("alps", "qntmap_minimal", "epmatools_demo")
+"""Element maps with spots: for phase maps."""
+
 _BUNDLED = Path(__file__).parent / "bundled"
 _LAURELS = Path("mass_transfer") / "laurels_preserve_wells_fisher2017.csv"
 _ALPS = Path("epma") / "alps" / "alps.zip"
@@ -207,6 +212,29 @@ def epmatools_demo() -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
     spots.attrs["notes"] += "\nnumbers of analyses taken off the labels (bt-01 -> bt)"
     maps = read_epma(file)
     return _all_cited("epmatools_demo", maps, spots, read_phase_seeds(file, maps))
+
+
+def simulated_phase_maps(seed: int = 7) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
+    """Simulate a small map with known truth: 96 x 96 pixels, four phases, six elements.
+
+    Garnets are zoned, a pixel in eight is shared by two phases, 40 spots lie off their nominal
+    places by the same shift. For other maps see
+    `petro_models.phase_maps.simulate.simulate_phase_maps`.
+
+    Parameters
+    ----------
+    seed
+        Same seed, same map.
+
+    Returns
+    -------
+    maps, spots, truth
+        As the readers give them; truth with `phase_fraction` (phase, y, x), `composition`
+        (oxide, y, x), `phase_composition` (phase, oxide) and `registration_shift`.
+    """
+    from petro_models.phase_maps.simulate import simulate_phase_maps
+
+    return simulate_phase_maps(96, 96, n_phases=4, n_elements=6, n_spots=40, seed=seed)
 
 
 def _read_laurels(file: Path, zeros: str, limits: dict[str, float] | None) -> xr.Dataset:

@@ -12,10 +12,20 @@ from petro_models.errors import (
     PriorError,
 )
 from petro_models.inference.checks import Check, Checks
+from petro_models.io.epma import read_epma, read_phase_seeds, read_spots
 from petro_models.io.fits import load, save
+from petro_models.io.map_export import write_geotiff, write_png, write_xmaptools
 from petro_models.io.mass_tables import read_mass_table
 from petro_models.mass_transfer.data import mass_table
 from petro_models.mass_transfer.problem import MassTransfer
+from petro_models.phase_maps.averages import region_mean
+from petro_models.phase_maps.data import epma_maps, epma_spots, phase_seeds
+from petro_models.phase_maps.formulae import structural_formula
+from petro_models.phase_maps.local_bulk import local_bulk, region_modes
+from petro_models.phase_maps.problem import PhaseMaps
+from petro_models.phase_maps.regions import box, mask_image, pixels_of, polygon
+from petro_models.phase_maps.simulate import simulate_phase_maps
+from petro_models.phase_maps.transects import garnet_profile, transect, write_transect
 from petro_models.problem import InverseProblem, check, problem_of
 from petro_models.report import report
 
@@ -29,14 +39,36 @@ __all__ = [
     "InverseProblem",
     "MassTransfer",
     "PetroError",
+    "PhaseMaps",
     "Prior",
     "PriorError",
+    "box",
     "check",
     "datasets",
+    "epma_maps",
+    "epma_spots",
+    "garnet_profile",
     "load",
+    "local_bulk",
+    "mask_image",
     "mass_table",
+    "phase_seeds",
+    "pixels_of",
+    "polygon",
     "problem_of",
+    "read_epma",
     "read_mass_table",
+    "read_phase_seeds",
+    "read_spots",
+    "region_mean",
+    "region_modes",
     "report",
     "save",
+    "simulate_phase_maps",
+    "structural_formula",
+    "transect",
+    "write_geotiff",
+    "write_png",
+    "write_transect",
+    "write_xmaptools",
 ]

@@ -17,10 +17,12 @@ from petro_models.configuration import (
     template,
 )
 from petro_models.errors import ConfigurationError, DataError, FitError, PetroError, PriorError
+from petro_models.io.epma_out import write_epma, write_spots
 from petro_models.io.mass_tables import read_mass_table
 from petro_models.io.mass_tables_out import write_mass_table
 from petro_models.mass_transfer.problem_file import READING_DEFAULTS
 from petro_models.mass_transfer.simulate import simulate_mass_table
+from petro_models.phase_maps.simulate import simulate_phase_maps
 from petro_models.problem import InverseProblem
 
 GRANT = '[problem]\nkind = "mass-transfer"\n[data]\ndataset = "grant2005"\n'
@@ -337,3 +339,94 @@ def test_template_shows_examples_that_would_be_accepted():
         configuration_schema.check_section({name: key.example}, section, "template")
         assert f"\n# {name} = " in template()
         assert key.meaning
+
+
+# -- phase maps ----------------------------------------------------------------------------------
+
+MAPS = '[problem]\nkind = "phase-maps"\npixels = 400\n[data]\nmaps = "maps.toml"\n'
+
+
+@pytest.fixture(scope="module")
+def map_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("maps")
+    maps, spots, _ = simulate_phase_maps(48, 48, 3, 4, n_spots=24, seed=4)
+    write_epma(maps, folder / "maps.toml")
+    write_spots(spots, folder / "spots.csv")
+    return folder
+
+
+def test_map_problem_reads_maps_spots_and_formulae(map_folder):
+    text = MAPS.replace("400", '400\naxes = "one"') + (
+        'spots = "spots.csv"\nphases = { Quartz = "SiO2", Garnet = "", Muscovite = "" }\n'
+    )
+    problem = problem_from(map_folder, text)
+    assert problem.options == {"axes": "one", "mixtures": "all", "pixels": "400"}
+    assert problem.data["phase"].values.tolist() == ["Quartz", "Garnet", "Muscovite"]
+    known = problem.data["formula_wt_percent"]
+    assert float(known.sel(phase="Quartz", oxide="SiO2")) == pytest.approx(100)
+    assert known.sel(phase="Garnet").isnull().all()
+    assert problem.data.sizes["spot"] == 24
+
+
+def test_resolved_map_problem_makes_the_same_model(map_folder):
+    configuration = load(map_folder, MAPS + 'spots = "spots.csv"\n')
+    problem = make_problem(configuration)
+    (map_folder / "results").mkdir(exist_ok=True)
+    resolved = map_folder / "results" / "resolved.toml"
+    resolved.write_text(resolve(configuration, problem, map_folder / "results"))
+    again = load_configuration(resolved)
+    assert again.sections["data"] == {
+        "maps": "../maps.toml",
+        "spots": "../spots.csv",
+        "outside": "error",
+    }
+    assert make_problem(again).model_id == problem.model_id
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("", 'give either maps = "PATH" or dataset = "NAME"'),
+        ('maps = "maps.toml"\ndataset = "alps"', "give either maps"),
+        ('maps = "maps.toml"', "nothing says what phases there are"),
+        ('dataset = "alp"', "dataset = 'alp' is not known: did you mean 'alps'?"),
+        ('dataset = "grant2005"', "dataset = 'grant2005' is not known"),
+        ('dataset = "alps"\nstep_um = 1', "step_um does not go with dataset = 'alps'"),
+        ('maps = "map.toml"\nspots = "spots.csv"', "map.toml: did you mean 'maps.toml'?"),
+        ('maps = "maps.toml"\nspots = "s/x.csv"', "[data]: spots: there is no file or folder"),
+        (
+            'maps = "maps.toml"\nphases = ["A"]\noutside = "drop"',
+            "outside speaks of spots, and none are given",
+        ),
+        ('maps = "maps.toml"\nphases = { Quartz = 3 }', "phases must be a list of names or a"),
+    ],
+)
+def test_mistake_in_the_data_of_a_map_is_named(map_folder, data, expected):
+    assert expected in message(map_folder, f'[problem]\nkind = "phase-maps"\n[data]\n{data}')
+
+
+def test_unknown_element_of_a_condition_is_named_with_the_file(map_folder):
+    text = MAPS + 'spots = "spots.csv"\ndwell_s = { Zr = 0.1 }'
+    found = message(map_folder, text, PetroError)
+    assert "problem.toml [data]: " in found
+    assert "Zr" in found
+
+
+def test_template_of_a_map_is_a_problem_file_but_for_the_data(map_folder):
+    text = template("phase-maps")
+    assert "give either maps" in message(map_folder, text)
+    filled = text.replace("# maps =", "maps =").replace('"maps"', '"maps.toml"')
+    filled = filled.replace("# spots =", "spots =")
+    assert (
+        load(map_folder, filled).sections
+        == load(map_folder, MAPS.replace("400", "3000") + 'spots = "spots.csv"\n').sections
+    )
+    section = KINDS["phase-maps"].data
+    for name, key in section.items():
+        configuration_schema.check_section({name: key.example}, section, "template")
+        assert key.meaning
+
+
+def test_template_of_an_unknown_kind_names_the_nearest():
+    with pytest.raises(ConfigurationError, match="did you mean 'phase-maps'"):
+        template("phase-map")

@@ -30,7 +30,7 @@ DATA = {
         is_path=True,
     ),
     "dataset": Key(
-        schema.one_of(tuple(datasets.CITATIONS)),
+        schema.one_of(datasets.TABLES),
         meaning="or a published table, read as published",
         example="grant2005",
     ),
@@ -88,7 +88,7 @@ def settle(values: Values) -> Values:
     if ("table" in values) == ("dataset" in values):
         raise ConfigurationError(
             'give either table = "FILE" or dataset = "NAME" '
-            f"(published tables: {', '.join(datasets.CITATIONS)})"
+            f"(published tables: {', '.join(datasets.TABLES)})"
         )
     if "dataset" in values:
         # A published table says all of itself; only Toorongo leaves open which rock was fresh.
