@@ -1,4 +1,4 @@
-"""The command line: `petro-models demo | fit | report | check | simulate | datasets | init`.
+"""The command line: `petro-models demo | fit | report | check | export | simulate ...`.
 
 Exit codes: 0 good, 1 error, 2 a fit that did not pass its checks, 130 interrupted.
 """
@@ -23,8 +23,9 @@ from rich.table import Table
 from rich.text import Text
 from typer.exceptions import TyperException
 
+from petro_models.cli_simulate import Force, simulate_app
 from petro_models.errors import ConfigurationError, PetroError
-from petro_models.io.staging import staged
+from petro_models.io.staging import refuse_existing, staged
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -44,10 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-simulate_app = typer.Typer(help="Write data with known truth.")
 app.add_typer(simulate_app, name="simulate")
-
-Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 
 
 class Interrupted(Exception):
@@ -113,7 +111,9 @@ def fit(
     out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same result.")] = None,
     draws: Annotated[int | None, typer.Option(help="Kept draws of each chain.")] = None,
-    method: Annotated[str | None, typer.Option(help="auto, nuts, smc, exact or map.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="auto, nuts, smc, exact, laplace or map.")
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Say nothing unless the fit fails.")
     ] = False,
@@ -173,72 +173,47 @@ def check(fit_file: Annotated[Path, typer.Argument(metavar="FIT.nc")]) -> None:
 
 
 @app.command()
+def export(
+    fit_file: Annotated[Path, typer.Argument(metavar="FIT.nc")],
+    folder: Annotated[Path, typer.Argument(metavar="OUT_FOLDER")],
+) -> None:
+    """Write the maps of a saved phase-map fit for other programs: XMapTools, GeoTIFF, PNG."""
+    from petro_models.io.fits import load
+    from petro_models.io.map_export import write_geotiff, write_png, write_xmaptools
+
+    saved = load(fit_file)
+    with staged(folder) as stage:
+        for name, write in (
+            ("xmaptools", write_xmaptools),
+            ("geotiff", write_geotiff),
+            ("png", write_png),
+        ):
+            write(saved, stage / name)
+    for name in ("xmaptools", "geotiff", "png"):
+        typer.echo(f"wrote {folder / name}")
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("out/demo"),
 ) -> None:
-    """Fit a published table under two priors, and simulated rocks whose truth is known."""
-    from petro_models import datasets
-    from petro_models.io.mass_tables_out import write_mass_table, write_truth
-    from petro_models.mass_transfer.problem import MassTransfer
-    from petro_models.mass_transfer.simulate import simulate_mass_table
+    """Fit a published table under two priors, and simulated rocks and maps of known truth."""
+    from petro_models.demonstration import demonstrations
 
-    plain, informed = (MassTransfer(datasets.grant2005()) for _ in range(2))
-    informed.priors["immobile_probability"] = informed.geochemical_immobility()
-    table, truth = simulate_mass_table(n_samples=6, n_elements=14, immobile_share=0.4, seed=7)
-    problems: dict[str, tuple[str, InverseProblem]] = {
-        "grant2005": ("Grant (2005), default priors", plain),
-        "grant2005_geochemical": ("Grant (2005), geochemical prior on immobility", informed),
-        "simulated": ("Simulated rocks, truth known", MassTransfer(table)),
-    }
     done: list[Path] = []
-    for name, (title, problem) in problems.items():
-        typer.echo(f"\n{title}")
+    for one in demonstrations():
+        typer.echo(f"\n{one.title}")
         with _interruptible(done), staged(out) as stage:
-            result = _fit(problem, {"seed": 1}, quiet=False)
-            _write(problem, result, stage / f"{name}.nc", stage / f"{name}.html")
-            if name == "simulated":
-                write_mass_table(table, stage / "simulated.csv")
-                write_truth(truth, stage / "simulated.truth.toml")
-        _print_headline(problem, result)
-        if name == "simulated":
-            typer.echo(_compare_with_truth(result, truth))
-        done.append(out / f"{name}.html")
+            result = _fit(one.problem, one.sampler, quiet=False)
+            _write(one.problem, result, stage / f"{one.name}.nc", stage / f"{one.name}.html")
+            one.write(stage)
+        _print_headline(one.problem, result)
+        if sentence := one.compare(result):
+            typer.echo(sentence)
+        done.append(out / f"{one.name}.html")
     typer.echo("\nReports:")
     for file in done:
         typer.echo(f"  {file}")
-
-
-@simulate_app.command("mass-transfer")
-def simulate_mass_transfer(
-    table_file: Annotated[Path, typer.Argument(metavar="OUT.csv")],
-    samples: Annotated[int, typer.Option(help="Altered samples.")] = 5,
-    elements: Annotated[int, typer.Option(help="Elements, 3 to 60.")] = 20,
-    immobile_share: Annotated[float, typer.Option(help="Share of immobile elements.")] = 0.3,
-    noise: Annotated[float, typer.Option(help="Scatter of immobile elements, sd of ln C.")] = 0.03,
-    co_moving_share: Annotated[
-        float, typer.Option(help="Share of mobile elements that move alike: a false frame.")
-    ] = 0.0,
-    seed: Annotated[int, typer.Option(help="Same seed, same table.")] = 0,
-    force: Force = False,
-) -> None:
-    """Write a whole-rock table, and the truth behind it beside it (OUT.truth.toml)."""
-    from petro_models.io.mass_tables_out import write_mass_table, write_truth
-    from petro_models.mass_transfer.simulate import simulate_mass_table
-
-    truth_file = table_file.with_suffix(".truth.toml")
-    _refuse_existing([table_file, truth_file], force)
-    table, truth = simulate_mass_table(
-        samples,
-        elements,
-        immobile_share,
-        noise,
-        co_moving_share=co_moving_share,
-        seed=seed,
-    )
-    write_mass_table(table, table_file)
-    write_truth(truth, truth_file)
-    typer.echo(f'wrote {table_file} (read it with protolith = "P1" and totals = "ignore")')
-    typer.echo(f"wrote {truth_file}")
 
 
 @app.command()
@@ -247,7 +222,7 @@ def datasets(
     write: Annotated[Path | None, typer.Option(help="Copy the table there.")] = None,
     force: Force = False,
 ) -> None:
-    """List the published tables, or show or copy one, with the citation."""
+    """List the published tables and maps, or show or copy one, with the citation."""
     from petro_models import datasets as published
     from petro_models.errors import nearest
 
@@ -255,18 +230,27 @@ def datasets(
         if write is not None:
             raise ConfigurationError("--write needs the name of a table")
         for each, citation in published.CITATIONS.items():
-            place = "" if each in published.names() else "  [kept outside: PETRO_MODELS_DATA]"
+            kind = "phase-maps" if each in published.MAPS else "mass-transfer"
+            outside = "" if each in published.names() else ", kept outside: PETRO_MODELS_DATA"
+            place = f"  [{kind}{outside}]"
             typer.echo(f"{each}{place}\n    {citation}")
         return
     if name not in published.CITATIONS:
         raise ConfigurationError(
-            f"no published table is named '{name}': {nearest(name, published.CITATIONS)}"
+            f"no published data set is named '{name}': {nearest(name, published.CITATIONS)}"
         )
+    if name in published.MAPS:
+        if write is not None:
+            raise ConfigurationError(
+                f"{name} is a map kept in the folder PETRO_MODELS_DATA: it is not copied from here"
+            )
+        _print_map(getattr(published, name)())
+        return
     if write is None:
         _print_table(getattr(published, name)())
         return
     target = write / f"{name}.csv" if write.is_dir() else write
-    _refuse_existing([target], force)
+    refuse_existing([target], force)
     _copy(published.path(name), target)
     typer.echo(f"wrote {target}\nCite: {published.CITATIONS[name]}")
 
@@ -274,15 +258,17 @@ def datasets(
 @app.command()
 def init(
     problem_file: Annotated[Path, typer.Argument(metavar="[OUT.toml]")] = Path("problem.toml"),
+    kind: Annotated[str, typer.Option(help="mass-transfer or phase-maps.")] = "mass-transfer",
     force: Force = False,
 ) -> None:
     """Write a problem file to start from, every key explained."""
     from petro_models.configuration import template
     from petro_models.io.fits import write_text
 
-    _refuse_existing([problem_file], force)
-    write_text(template(), problem_file)
-    typer.echo(f"wrote {problem_file}: name your table and protolith in its section [data]")
+    text = template(kind)
+    refuse_existing([problem_file], force)
+    write_text(text, problem_file)
+    typer.echo(f"wrote {problem_file}: name your data in its section [data]")
 
 
 # -- fitting -------------------------------------------------------------------------------------
@@ -331,33 +317,12 @@ def _judge(result: "xr.DataTree", quiet: bool) -> None:
         raise typer.Exit(NOT_PASSED)
 
 
-def _compare_with_truth(result: "xr.DataTree", truth: "xr.Dataset") -> str:
-    import numpy as np
-
-    ratio = result["derived"]["mass_ratio"].quantile([0.05, 0.95], ("chain", "draw"))
-    low, high = ratio.to_numpy()
-    known = np.exp(truth["mass_change"].to_numpy())
-    inside = int(((low <= known) & (known <= high)).sum())
-    probability = result["derived"]["immobile_probability"]
-    right = int(((probability > 0.5) == truth["immobile"]).sum())
-    return (
-        f"Truth: the 90 % interval holds the true M/M0 of {inside} of {known.size} samples; "
-        f"{right} of {probability.size} elements are told rightly as immobile or mobile."
-    )
-
-
 # -- files ---------------------------------------------------------------------------------------
 
 
 def _copy(source: Path, target: Path) -> None:
     with staged(target.parent) as stage:
         shutil.copyfile(source, stage / target.name)
-
-
-def _refuse_existing(files: Sequence[Path], force: bool) -> None:
-    for file in files:
-        if file.exists() and not force:
-            raise ConfigurationError(f"{file}: is there already; --force replaces it")
 
 
 @contextmanager
@@ -436,6 +401,17 @@ def _print_table(data: "xr.Dataset") -> None:
     if both.sizes["analysis"] > most:
         typer.echo(f"{both.sizes['analysis'] - most} more are not shown.")
     typer.echo(f"Cite: {data.attrs['citation']}")
+
+
+def _print_map(parts: "tuple[xr.Dataset, ...]") -> None:
+    """Print what a map, its spots and its seeds hold."""
+    maps, spots, *seeds = parts
+    elements = " ".join(map(str, maps["element"].values))
+    typer.echo(f"{maps.sizes['x']} x {maps.sizes['y']} pixels, counts of {elements}")
+    typer.echo(f"{spots.sizes['spot']} spots of {' '.join(map(str, spots['oxide'].values))}")
+    if seeds:
+        typer.echo(f"seeds of {' '.join(map(str, seeds[0]['phase'].values))}")
+    typer.echo(f"Cite: {maps.attrs['citation']}")
 
 
 if __name__ == "__main__":

@@ -253,17 +253,21 @@ def test_file_that_is_no_fit_is_an_error(command, project, tmp_path, capsys):
 # -- demo, simulate, datasets, init --------------------------------------------------------------
 
 
-def test_demo_writes_three_reports_and_holds_the_truth(tmp_path, capsys):
+def test_demo_writes_four_reports_and_holds_the_truth(tmp_path, capsys):
     assert cli.run(["demo", "--out", str(tmp_path / "demo")]) == 0
     printed = capsys.readouterr().out
     assert "Two frames compete" in printed
     inside, of = re.findall(r"true M/M0 of (\d) of (\d) samples", printed)[0]
     assert int(inside) >= int(of) - 2
-    stems = ["grant2005", "grant2005_geochemical", "simulated"]
+    error = float(re.findall(r"fractions are wrong by (0\.\d+)", printed)[0])
+    assert error < 0.03
+    stems = ["grant2005", "grant2005_geochemical", "simulated", "phase_map"]
     for stem in stems:
         assert str(tmp_path / "demo" / f"{stem}.html") in printed
     expected = [f"{stem}.{suffix}" for stem in stems for suffix in ("html", "nc")]
-    assert set(names(tmp_path / "demo")) == {*expected, "simulated.csv", "simulated.truth.toml"}
+    expected += ["simulated.csv", "simulated.truth.toml", "phase_map.spots.csv"]
+    expected += ["phase_map.maps.toml", "phase_map.maps.npy", "phase_map.truth.nc"]
+    assert names(tmp_path / "demo") == sorted(expected)
 
 
 @pytest.mark.usefixtures("blank_page")
@@ -308,8 +312,9 @@ def test_fit_of_simulated_rocks_recovers_the_truth(project):
 def test_datasets_are_listed_shown_and_copied_with_their_citation(tmp_path, capsys):
     assert cli.run(["datasets"]) == 0
     listed = capsys.readouterr().out
-    assert "grant2005\n    Grant, J.A. (2005)" in listed
-    assert "laurels_preserve  [kept outside: PETRO_MODELS_DATA]" in listed
+    assert "grant2005  [mass-transfer]\n    Grant, J.A. (2005)" in listed
+    assert "laurels_preserve  [mass-transfer, kept outside: PETRO_MODELS_DATA]" in listed
+    assert "alps  [phase-maps, kept outside: PETRO_MODELS_DATA]" in listed
     assert cli.run(["datasets", "grant2005"]) == 0
     shown = capsys.readouterr().out
     assert "46.45" in shown

@@ -4,11 +4,11 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from petro_models.errors import FitError
+from petro_models.errors import ConfigurationError, FitError
 
 
 @contextmanager
@@ -66,6 +66,19 @@ def staged(folder: str | Path) -> Iterator[Path]:
             with suppress(OSError):  # not empty, or never made
                 parent.rmdir()
         raise
+
+
+def refuse_existing(files: Sequence[Path], force: bool) -> None:
+    """Refuse to replace files unless told to.
+
+    Raises
+    ------
+    ConfigurationError
+        If one is there.
+    """
+    for file in files:
+        if file.exists() and not force:
+            raise ConfigurationError(f"{file}: is there already; --force replaces it")
 
 
 def _move(part: Path, target: Path, stage: Path) -> None:
