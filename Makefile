@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt
 	fi
 	@touch $(STAMP)
 
-demo: $(STAMP)  ## fit bundled and simulated rocks, write the reports to out/demo
+demo: $(STAMP)  ## fit bundled and simulated data, write the reports to out/demo
 	@$(BIN)/petro-models demo --out out/demo
 
 test: lint types notebooks unit  ## lint, types, notebooks and tests
