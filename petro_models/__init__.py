@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 _flags = os.environ.get("XLA_FLAGS", "")
 if "xla_force_host_platform_device_count" not in _flags:
     os.environ["XLA_FLAGS"] = f"{_flags} --xla_force_host_platform_device_count=4".strip()
+os.environ.setdefault("JAX_ENABLE_X64", "true")
 
 _logger = logging.getLogger("petro_models")
 if not _logger.handlers:

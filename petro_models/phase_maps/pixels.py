@@ -13,7 +13,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import logsumexp
 
 from petro_models.phase_maps import density
 from petro_models.phase_maps.anchors import unknown_log_density
@@ -25,8 +24,11 @@ from petro_models.phase_maps.likelihood import (
 )
 from petro_models.phase_maps.observations import Observations
 
-TILE = 16_384
-BLOCK = 256
+TILE = 65_536
+BLOCKS = (4096, 1024, 256)
+"""Pixels of one patch are computed in blocks of these sizes, so that few programs are compiled."""
+POSITION_BINS = 4
+"""Bins of the fraction over which positions along axes are taken as smooth."""
 TAIL = 0.05
 """Probability outside the interval on each side."""
 TRIPLE_FROM = 0.03
@@ -97,12 +99,11 @@ class _Nodes(NamedTuple):
     ----------
     coefficients, log_weight
         Of the nodes (feature, g), (g,).
-    member_fraction
-        Fractions of the members at each node (g, m).
-    axis_fraction
-        Fraction of the phase of each axis at each node (g, q).
-    axis_constant, axis_gain, axis_covariance
-        Position along each axis given the counts: (g, q), (g, q, e), (g, q, q).
+    averages
+        What is averaged over the nodes, side by side: see `_averages` (g, ...).
+    bin_mean, bin_gain, bin_spread
+        In each bin of like fractions: expected counts (b, e), and position along each axis per
+        count (b, q, e), its covariance given the counts (b, q, r).
     members, axes
         Indices of the phases and axes.
     order, low_edge, high_edge
@@ -113,11 +114,10 @@ class _Nodes(NamedTuple):
 
     coefficients: jax.Array
     log_weight: jax.Array
-    member_fraction: jax.Array
-    axis_fraction: jax.Array
-    axis_constant: jax.Array
-    axis_gain: jax.Array
-    axis_covariance: jax.Array
+    averages: jax.Array
+    bin_mean: jax.Array
+    bin_gain: jax.Array
+    bin_spread: jax.Array
     members: np.ndarray
     axes: np.ndarray
     order: np.ndarray
@@ -155,6 +155,9 @@ class PixelEngine:
         self.hidden_scatter = np.asarray(hidden_scatter)
         anchors = observations.anchors
         self.frame = density.Frame(anchors.unknown_mean, anchors.unknown_sd)
+        # In the frame's units squares stay small enough for single precision to tell log
+        # densities apart by a hundredth.
+        self._single_frame = density.Frame(*(np.float32(part) for part in self.frame))
         self.mean, self.covariance = (
             np.asarray(x) for x in phase_moments(self.parameters, observations)
         )
@@ -169,7 +172,7 @@ class PixelEngine:
         k, o = self.composition.shape
         answers = PixelAnswers.empty(len(counts), k, o, len(self.axis_composition))
         for start in range(0, len(counts), TILE):
-            tile = np.asarray(counts[start : start + TILE], dtype=float)
+            tile = np.asarray(counts[start : start + TILE], dtype=np.float32)
             part = PixelAnswers(
                 *(getattr(answers, name)[start : start + TILE] for name in answers.__annotations__)
             )
@@ -228,12 +231,17 @@ class PixelEngine:
             for k in pair:
                 to_pair[np.flatnonzero(cells.is_pure)[k], number] = 0.5
         return _Coarse(
-            density.coefficients(mean, covariance, self.frame),
-            cell_log_weight(self.parameters.class_weight, self.observations),
-            jnp.asarray(-log_root - 0.5 * size * density.LOG_TWO_PI),
-            jnp.asarray(cells.fraction),
-            jnp.asarray(to_pair),
-            jnp.asarray(to_triple),
+            *(
+                jnp.asarray(part, dtype=jnp.float32)
+                for part in (
+                    density.coefficients(mean, covariance, self.frame),
+                    cell_log_weight(self.parameters.class_weight, self.observations),
+                    -log_root - 0.5 * size * density.LOG_TWO_PI,
+                    cells.fraction,
+                    to_pair,
+                    to_triple,
+                )
+            )
         )
 
     def _choose_nodes(self) -> int:
@@ -295,36 +303,45 @@ class PixelEngine:
         n_corners: int,
     ) -> _Nodes:
         dead = self.observations.dead_share
+        mean, covariance = self._moments_at(fraction)
+        own = fraction[:, list(members)]
+        bins = _bins(own, n_corners)
+        bin_fraction = bins.T @ fraction / bins.sum(axis=0)[:, None]
         axis_phase = self.observations.anchors.axis_phase
         axes = np.flatnonzero(np.isin(axis_phase, members))
-        none = np.zeros((len(fraction), fraction.shape[1], fraction.shape[1]))
-        mean, covariance = (
-            np.asarray(x)
-            for x in density.counting_cells(self.mean, self.covariance, fraction, none, dead)
-        )
-        slope = 1 / (1 + fraction @ self.mean * dead) ** 2
+        bin_mean, bin_covariance = self._moments_at(bin_fraction)
         loading = np.asarray(self.parameters.axis_counts).reshape(-1, len(dead))[axes]
         stretch = (1 + self.mean[axis_phase[axes]] * dead) ** 2
-        axis_fraction = fraction[:, axis_phase[axes]]
+        slope = 1 / (1 + bin_fraction @ self.mean * dead) ** 2
+        axis_fraction = bin_fraction[:, axis_phase[axes]]
         shift = axis_fraction[:, :, None] * (loading * stretch)[None] * slope[:, None, :]
-        gain = np.linalg.solve(covariance, shift.swapaxes(1, 2)).swapaxes(1, 2)
-        axis_covariance = np.eye(len(axes)) - gain @ shift.swapaxes(1, 2)
-        low, high, order = _edges(fraction[:, list(members)].T, n_corners)
+        gain = np.linalg.solve(bin_covariance, shift.swapaxes(1, 2)).swapaxes(1, 2)
+        # The gain is smooth over a bin; the expected counts it is applied to are each node's own.
+        drift = np.einsum("gb,bqe,gbe->gq", bins, gain, bin_mean[None] - mean[:, None])
+        single = jnp.float32
+        low, high, order = _edges(own.T, n_corners)
         return _Nodes(
-            density.coefficients(jnp.asarray(mean), jnp.asarray(covariance), self.frame),
-            jnp.asarray(log_weight),
-            jnp.asarray(fraction[:, list(members)]),
-            jnp.asarray(axis_fraction),
-            jnp.asarray(-np.einsum("gqe,ge->gq", gain, mean)),
-            jnp.asarray(gain),
-            jnp.asarray(axis_covariance),
+            jnp.asarray(density.coefficients(mean, covariance, self.frame), dtype=single),
+            jnp.asarray(log_weight, dtype=single),
+            jnp.asarray(_averages(own, fraction[:, axis_phase[axes]], bins, drift), dtype=single),
+            jnp.asarray(bin_mean, dtype=single),
+            jnp.asarray(gain, dtype=single),
+            jnp.asarray(np.eye(len(axes)) - gain @ shift.swapaxes(1, 2), dtype=single),
             np.array(members),
             axes,
             order,
-            low,
-            high,
+            low.astype(np.float32),
+            high.astype(np.float32),
             outside,
         )
+
+    def _moments_at(self, fraction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give mean and covariance of the counts at exact fractions (g, k)."""
+        none = np.zeros((len(fraction), fraction.shape[1], fraction.shape[1]))
+        found = density.counting_cells(
+            self.mean, self.covariance, fraction, none, self.observations.dead_share
+        )
+        return np.asarray(found[0]), np.asarray(found[1])
 
     # -- one tile --------------------------------------------------------------------------------
 
@@ -333,9 +350,9 @@ class PixelEngine:
         size = len(counts)
         coarse = _coarse_pass(
             _padded(counts, TILE),
-            self.frame,
+            self._single_frame,
             self._coarse,
-            (anchors.unknown_mean, anchors.unknown_sd),
+            (np.float32(anchors.unknown_mean), np.float32(anchors.unknown_sd)),
         )
         posterior, pair, triple, triple_chance, evidence = (np.asarray(x)[:size] for x in coarse)
         answers.evidence[:] = evidence
@@ -362,27 +379,29 @@ class PixelEngine:
         mine: np.ndarray,
         answers: PixelAnswers,
     ) -> None:
-        width = BLOCK if len(mine) <= BLOCK else 8 * BLOCK
         members, axes, size = nodes.members, nodes.axes, len(mine)
-        rest = posterior[mine] * nodes.outside
-        values = np.concatenate([self.composition[members], self.axis_composition[axes]])
+        width = next(w for w in reversed(BLOCKS) if w >= size)
+        rest = posterior[mine] * nodes.outside.astype(np.float32)
         found = _integrate(
             _padded(counts[mine], width),
             _padded(rest[:, :-1], width),
-            self.frame,
+            self._single_frame,
             self._coarse.fraction,
-            nodes[:7],
+            nodes[:6],
             nodes.order,
             nodes.low_edge,
             nodes.high_edge,
             nodes.members,
-            values,
-            self.composition,
-            self.hidden_scatter,
+            np.float32(self.composition[members]),
+            np.float32(self.axis_composition[axes]),
+            np.float32(self.composition),
+            np.float32(self.hidden_scatter),
         )
-        (fraction, sd, low, high, pure, composition, variance, total, moment) = (
-            np.asarray(x)[:size] for x in found
-        )
+        k, o = self.composition.shape
+        m = len(members)
+        cuts = np.cumsum([k, k, m, m, m, o, o, 1])
+        parts = np.split(np.asarray(found)[:size], cuts, axis=1)
+        fraction, sd, low, high, pure, composition, variance, total, moment = parts
         answers.fraction[mine], answers.fraction_sd[mine] = fraction, sd
         # Phases outside the patch have mass at zero; what little they hold is spread normally.
         answers.fraction_high[mine] = np.where(
@@ -395,7 +414,7 @@ class PixelEngine:
         answers.pure[mine] = rest[:, pure_cells]
         answers.pure[mine[:, None], members] = pure
         answers.composition[mine], answers.composition_variance[mine] = composition, variance
-        answers.total_variance[mine] = total
+        answers.total_variance[mine] = total[:, 0]
         answers.axis_moment[mine[:, None], axes] = moment
 
 
@@ -407,15 +426,43 @@ def _padded(values: np.ndarray, length: int) -> np.ndarray:
 
 
 def _blocks(indices: np.ndarray) -> Iterator[np.ndarray]:
-    """Cut pixels of one patch into large blocks and a rest of small ones."""
-    large = 8 * BLOCK
-    cut = len(indices) // large * large
-    if len(indices) - cut > 4 * BLOCK:
-        cut = len(indices)
-    for start in range(0, cut, large):
-        yield indices[start : start + large]
-    for start in range(cut, len(indices), BLOCK):
-        yield indices[start : start + BLOCK]
+    """Cut pixels of one patch into blocks, large ones first."""
+    start = 0
+    while start < len(indices):
+        left = len(indices) - start
+        size = next((w for w in BLOCKS if w <= left), BLOCKS[-1])
+        yield indices[start : start + size]
+        start += size
+
+
+def _bins(fraction: np.ndarray, n_corners: int) -> np.ndarray:
+    """Group the nodes: each corner alone, the others by the fractions of the members, (g, b)."""
+    place = np.minimum((fraction * POSITION_BINS).astype(int), POSITION_BINS - 1)
+    code = place @ (POSITION_BINS ** np.arange(fraction.shape[1]))
+    code[:n_corners] = -1 - np.arange(n_corners)
+    groups = np.unique(code)
+    return (code[:, None] == groups).astype(float)
+
+
+def _averages(own: np.ndarray, axis: np.ndarray, bins: np.ndarray, drift: np.ndarray) -> np.ndarray:
+    """Lay side by side what `_integrate` averages over nodes, in the order it reads them.
+
+    With f the members' fractions, a the fraction of each axis' phase, B the bins and d the drift
+    of the position from its bin's: f, ff', B a, B f a, B a a', a d, f a d, B a a' d, a a' d d'.
+    """
+    along = axis * drift
+    parts = (
+        own,
+        np.einsum("gm,gn->gmn", own, own),
+        np.einsum("gb,gq->gbq", bins, axis),
+        np.einsum("gb,gm,gq->gbmq", bins, own, axis),
+        np.einsum("gb,gq,gr->gbqr", bins, axis, axis),
+        along,
+        np.einsum("gm,gq->gmq", own, along),
+        np.einsum("gb,gq,gr->gbqr", bins, along, axis),
+        np.einsum("gq,gr->gqr", along, along),
+    )
+    return np.concatenate([part.reshape(len(own), -1) for part in parts], axis=1)
 
 
 def _edges(fraction: np.ndarray, n_corners: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -494,62 +541,72 @@ def _integrate(
     low_edge: jax.Array,
     high_edge: jax.Array,
     members: jax.Array,
-    values: jax.Array,
+    own_composition: jax.Array,
+    axis_composition: jax.Array,
     phase_composition: jax.Array,
     hidden: jax.Array,
-) -> tuple[jax.Array, ...]:
+) -> jax.Array:
     """Integrate fractions and compositions over the nodes of one patch; see `PixelEngine`.
 
     Probability `rest` (n, cell) of cells outside the patch enters by the cells' means; the unknown
     class is conditioned away.
     """
-    table, log_weight, member, axis_fraction, axis_constant, axis_gain, axis_covariance = nodes
+    table, log_weight, averages, bin_mean, gain, spread = nodes
     log_node = density.features(counts, frame) @ table + log_weight
-    inside = jnp.exp(log_node - logsumexp(log_node, axis=1, keepdims=True))
+    share = jnp.exp(log_node - log_node.max(axis=1, keepdims=True))
     left = rest.sum(axis=1)
-    share = inside * (1 - left)[:, None]
-    # Moments of (fractions of members, fraction x position along their axes) over the nodes.
-    position = axis_constant + jnp.einsum("ne,gqe->ngq", counts, axis_gain)
-    mixed = jnp.concatenate(
-        [jnp.broadcast_to(member, (len(counts), *member.shape)), axis_fraction * position], axis=2
-    )
-    mean = jnp.einsum("ng,ngv->nv", share, mixed)
-    second = jnp.einsum("ng,ngv,ngw->nvw", share, mixed, mixed)
-    spread = axis_fraction[:, :, None] * axis_fraction[:, None, :] * axis_covariance
-    n_members = member.shape[1]
-    second = second.at[:, n_members:, n_members:].add(jnp.einsum("ng,gqr->nqr", share, spread))
-    outside_fraction = rest @ cell_fraction
-    outside_square = rest @ cell_fraction**2
-    fraction = outside_fraction.at[:, members].add(mean[:, :n_members])
-    square = outside_square.at[:, members].add(
-        jnp.diagonal(second, axis1=1, axis2=2)[:, :n_members]
-    )
+    share = share * ((1 - left) / share.sum(axis=1))[:, None]
+    n, m, (b, q) = len(counts), own_composition.shape[0], gain.shape[:2]
+    sizes = np.cumsum([m, m * m, b * q, b * m * q, b * q * q, q, m * q, b * q * q])
+    parts = jnp.split(share @ averages, sizes, axis=1)
+    mean, products = parts[0], parts[1].reshape(n, m, m)
+    fraction = (rest @ cell_fraction).at[:, members].add(mean)
+    square = (rest @ cell_fraction**2).at[:, members].add(jnp.diagonal(products, axis1=1, axis2=2))
     sd = jnp.sqrt(jnp.maximum(square - fraction**2, 0.0))
-    # Composition: linear in the moments; cells outside by their mean compositions.
+    # Composition is linear in fractions and in fraction x position along the axes.
+    residual = counts[:, None, :] - bin_mean
+    position = jnp.einsum("nbe,bqe->nbq", residual, gain)
+    moment = (parts[2].reshape(n, b, q) * position).sum(axis=1) + parts[5]
+    crossed = jnp.einsum("nbmq,nbq->nmq", parts[3].reshape(n, b, m, q), position)
+    crossed = crossed + parts[6].reshape(n, m, q)
+    pairs = position[:, :, :, None] * position[:, :, None, :] + spread
+    drifted = jnp.einsum("nbqr,nbr->nqr", parts[7].reshape(n, b, q, q), position)
+    squared = (parts[4].reshape(n, b, q, q) * pairs).sum(axis=1)
+    squared = squared + drifted + drifted.swapaxes(1, 2) + parts[8].reshape(n, q, q)
     cell_composition = cell_fraction @ phase_composition
-    composition = mean @ values + rest @ cell_composition
-    own = jnp.einsum("nvw,vo,wo->no", second, values, values)
+    composition = mean @ own_composition + moment @ axis_composition + rest @ cell_composition
+
+    def second_moment(own: jax.Array, along: jax.Array, outside: jax.Array) -> jax.Array:
+        """Give the mean square of a quantity with these values per member and per axis."""
+        return (
+            jnp.einsum("nmp,mo,po->no", products, own, own)
+            + 2 * jnp.einsum("nmq,mo,qo->no", crossed, own, along)
+            + jnp.einsum("nqr,qo,ro->no", squared, along, along)
+            + rest @ outside**2
+        )
+
     unseen = square @ hidden**2
-    variance = own + rest @ cell_composition**2 + unseen - composition**2
-    whole = values.sum(axis=1)
-    total = (
-        jnp.einsum("nvw,v,w->n", second, whole, whole)
-        + rest @ cell_composition.sum(axis=1) ** 2
-        + unseen.sum(axis=1)
-        - composition.sum(axis=1) ** 2
+    variance = second_moment(own_composition, axis_composition, cell_composition) - composition**2
+    whole = (
+        own_composition.sum(axis=1, keepdims=True),
+        axis_composition.sum(axis=1, keepdims=True),
+        cell_composition.sum(axis=1, keepdims=True),
     )
-    pure = share[:, :n_members]
+    total = second_moment(*whole) - composition.sum(axis=1, keepdims=True) ** 2
     low, high = _quantiles(share, left, order, low_edge, high_edge)
-    return (
-        fraction,
-        sd,
-        low,
-        high,
-        pure,
-        composition,
-        jnp.maximum(variance, 0.0),
-        jnp.maximum(total, 0.0),
-        mean[:, n_members:],
+    return jnp.concatenate(
+        [
+            fraction,
+            sd,
+            low,
+            high,
+            share[:, :m],
+            composition,
+            jnp.maximum(variance, 0.0) + unseen,
+            jnp.maximum(total, 0.0) + unseen.sum(axis=1, keepdims=True),
+            moment,
+        ],
+        axis=1,
     )
 
 
@@ -564,18 +621,15 @@ def _quantiles(
 
     Probability outside the patch counts as fraction zero.
     """
-    ends = []
-    for tail in (TAIL, 1 - TAIL):
-        columns = []
-        for m in range(order.shape[0]):
-            weight = share[:, order[m]]
-            reached = left[:, None] + jnp.cumsum(weight, axis=1)
+    ends: tuple[list[jax.Array], list[jax.Array]] = ([], [])
+    for m in range(order.shape[0]):
+        weight = share[:, order[m]]
+        reached = left[:, None] + jnp.cumsum(weight, axis=1)
+        for tail, columns in zip((TAIL, 1 - TAIL), ends, strict=True):
             index = jnp.minimum((reached < tail).sum(axis=1), weight.shape[1] - 1)
             before = jnp.take_along_axis(reached - weight, index[:, None], axis=1)[:, 0]
             step = jnp.take_along_axis(weight, index[:, None], axis=1)[:, 0]
             inside = jnp.clip((tail - before) / jnp.maximum(step, 1e-30), 0.0, 1.0)
             low, high = low_edge[m][index], high_edge[m][index]
-            value = low + inside * (high - low)
-            columns.append(jnp.where(left >= tail, 0.0, value))
-        ends.append(jnp.stack(columns, axis=1))
-    return ends[0], ends[1]
+            columns.append(jnp.where(left >= tail, 0.0, low + inside * (high - low)))
+    return jnp.stack(ends[0], axis=1), jnp.stack(ends[1], axis=1)
