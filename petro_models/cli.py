@@ -258,7 +258,9 @@ def datasets(
 @app.command()
 def init(
     problem_file: Annotated[Path, typer.Argument(metavar="[OUT.toml]")] = Path("problem.toml"),
-    kind: Annotated[str, typer.Option(help="mass-transfer or phase-maps.")] = "mass-transfer",
+    kind: Annotated[
+        str, typer.Option(help="mass-transfer, phase-maps or histories.")
+    ] = "mass-transfer",
     force: Force = False,
 ) -> None:
     """Write a problem file to start from, every key explained."""

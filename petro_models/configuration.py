@@ -21,13 +21,19 @@ from petro_models.configuration_schema import (
     template_lines,
 )
 from petro_models.errors import ConfigurationError, PetroError, PriorError, nearest
+from petro_models.histories.problem import Histories
+from petro_models.histories.problem_file import HISTORIES
 from petro_models.mass_transfer.problem import MassTransfer
 from petro_models.mass_transfer.problem_file import MASS_TRANSFER
 from petro_models.phase_maps.problem import PhaseMaps
 from petro_models.phase_maps.problem_file import PHASE_MAPS
 from petro_models.problem import METHODS, InverseProblem
 
-KINDS: dict[str, Kind] = {MassTransfer.kind: MASS_TRANSFER, PhaseMaps.kind: PHASE_MAPS}
+KINDS: dict[str, Kind] = {
+    MassTransfer.kind: MASS_TRANSFER,
+    PhaseMaps.kind: PHASE_MAPS,
+    Histories.kind: HISTORIES,
+}
 """What the file of each kind of problem holds; a new kind of problem is one more entry."""
 
 COMMON: dict[str, Section] = {
@@ -233,7 +239,7 @@ def _kind(document: Mapping[str, Any], file: Path) -> str:
     """Find the kind of problem, which decides on the other keys."""
     problem = document.get("problem", {})
     kind = problem.get("kind") if isinstance(problem, dict) else None
-    known = list(InverseProblem.registry)
+    known = list(KINDS)
     if kind is None:
         raise ConfigurationError(
             f'{file} [problem]: kind is missing, such as kind = "{known[0]}". '

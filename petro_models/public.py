@@ -11,9 +11,14 @@ from petro_models.errors import (
     PetroError,
     PriorError,
 )
+from petro_models.histories.data import garnet_profiles, zone_ages
+from petro_models.histories.problem import Histories
+from petro_models.histories.simulate import simulate_history
 from petro_models.inference.checks import Check, Checks
 from petro_models.io.epma import read_epma, read_phase_seeds, read_spots
+from petro_models.io.equilibrium_tables import read_equilibrium_table
 from petro_models.io.fits import load, save
+from petro_models.io.garnet_profiles import read_garnet_profiles, read_zone_ages
 from petro_models.io.map_export import write_geotiff, write_png, write_xmaptools
 from petro_models.io.mass_tables import read_mass_table
 from petro_models.mass_transfer.data import mass_table
@@ -28,6 +33,7 @@ from petro_models.phase_maps.simulate import simulate_phase_maps
 from petro_models.phase_maps.transects import garnet_profile, transect, write_transect
 from petro_models.problem import InverseProblem, check, problem_of
 from petro_models.report import report
+from petro_models.thermodynamics.bundled import bundled_table
 
 __all__ = [
     "Check",
@@ -36,6 +42,7 @@ __all__ = [
     "DataError",
     "FitError",
     "FormatError",
+    "Histories",
     "InverseProblem",
     "MassTransfer",
     "PetroError",
@@ -43,11 +50,13 @@ __all__ = [
     "Prior",
     "PriorError",
     "box",
+    "bundled_table",
     "check",
     "datasets",
     "epma_maps",
     "epma_spots",
     "garnet_profile",
+    "garnet_profiles",
     "load",
     "local_bulk",
     "mask_image",
@@ -57,13 +66,17 @@ __all__ = [
     "polygon",
     "problem_of",
     "read_epma",
+    "read_equilibrium_table",
+    "read_garnet_profiles",
     "read_mass_table",
     "read_phase_seeds",
     "read_spots",
+    "read_zone_ages",
     "region_mean",
     "region_modes",
     "report",
     "save",
+    "simulate_history",
     "simulate_phase_maps",
     "structural_formula",
     "transect",
@@ -71,4 +84,5 @@ __all__ = [
     "write_png",
     "write_transect",
     "write_xmaptools",
+    "zone_ages",
 ]

@@ -430,3 +430,14 @@ def test_template_of_a_map_is_a_problem_file_but_for_the_data(map_folder):
 def test_template_of_an_unknown_kind_names_the_nearest():
     with pytest.raises(ConfigurationError, match="did you mean 'phase-maps'"):
         template("phase-map")
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_every_kind_has_a_template_whose_examples_would_be_accepted(kind):
+    text = template(kind)
+    assert tomllib.loads(text)["problem"]["kind"] == kind
+    for section in (KINDS[kind].problem, KINDS[kind].data):
+        for name, key in section.items():
+            shown = key.default if key.default is not None else key.example
+            configuration_schema.check_section({name: shown}, section, "template")
+            assert key.meaning
