@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "calibration_histories.json"
 TABLE = HERE.parent / "petro_models" / "bundled" / "garnet_white2014.nc"
 KINDS = ("heating", "pulse", "loop", "pause")
-CHAINS, DRAWS, TUNE = 2, 500, 500
+CHAINS, DRAWS, TUNE = 2, 400, 400
 
 
 def sample(problem: Histories, seed: int) -> tuple[xr.Dataset, Any, float]:

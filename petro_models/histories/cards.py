@@ -86,15 +86,13 @@ def clock_card(problem: "Histories", fit: xr.DataTree) -> Card:
     derived = fit["derived"].to_dataset()
     blocks: list[Block] = []
     if "duration_by_energy_Myr" in derived:
-        rows = [
-            [
-                f"{energy:.0f}",
-                number(float(at.sel(statistic="q50"))),
-                interval(float(at.sel(statistic="q05")), float(at.sel(statistic="q95"))),
-            ]
-            for energy, at in derived["duration_by_energy_Myr"].groupby("energy", squeeze=True)
-            for at in [at.squeeze()]
-        ]
+        rows = []
+        for index, energy in enumerate(derived["energy"].to_numpy()):
+            low, middle, high = (
+                float(derived["duration_by_energy_Myr"].isel(energy=index).sel(statistic=key))
+                for key in ("q05", "q50", "q95")
+            )
+            rows.append([f"{energy:.0f}", number(middle), interval(low, high)])
         blocks.append(
             Table(
                 ["E (kJ/mol)", "duration (Myr)", BANDS],

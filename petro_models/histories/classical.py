@@ -112,7 +112,7 @@ def find_candidates(
             lowest = np.resize(lowest, CANDIDATES)
             start_p[row], start_t[row] = grid_p.ravel()[lowest], grid_t.ravel()[lowest]
     repeated = [np.repeat(values, CANDIDATES, axis=0) for values in (composition, sd, removed)]
-    found = _descend(table, *repeated, start_p.ravel(), start_t.ravel())
+    found = _descend(table, repeated[0], repeated[1], repeated[2], start_p.ravel(), start_t.ravel())
     pressure, temperature, cost = (values.reshape(-1, CANDIDATES) for values in found)
     return pressure, temperature, cost
 

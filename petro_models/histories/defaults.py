@@ -84,11 +84,11 @@ def _table(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
     }
     if arrays.table.has_removed_axis:
         found["removed_final"] = PriorSpecification(
-            Prior("LogNormal", mu=round(float(np.log(0.01)), 2), sigma=1.2),
+            Prior("Uniform", lower=0.0, upper=round(float(arrays.table.removed[-1]), 6)),
             (),
             "garnet grown in the end / volume of the original solids",
-            "modes of 0.1 to 10 volume %; put the mode counted in the thin section here",
-            support="positive",
+            "whatever the table covers; put the mode counted in the thin section here",
+            support="nonnegative",
         )
     if arrays.n_grains > 1:
         offsets = np.round(default_offsets_um(arrays), 3)
@@ -123,10 +123,10 @@ def _clock(arrays: HistoryArrays, law: GrowthLaw, clock: str) -> dict[str, Prior
         )
     if "activation_energy_kJ_per_mol" in law.parameters:
         found["activation_energy_kJ_per_mol"] = PriorSpecification(
-            Prior("Normal", mu=200, sigma=30),
+            Prior("Normal", mu=200, sigma=25),
             (),
             "activation energy of growth, kJ/mol",
-            "interface- and diffusion-controlled growth lie between 150 and 250",
+            "interface- and diffusion-controlled growth lie between 150 and 250 (95 %)",
             support="real",
         )
     if "isograd_temperature_C" in law.parameters:

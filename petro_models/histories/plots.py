@@ -197,7 +197,8 @@ def plot_duration(fit: xr.DataTree) -> Figure:
         prior = fit["prior"]["duration_Myr"].to_numpy().ravel()
         groups.insert(0, ("prior", prior, style.PRIOR))
     logs = np.concatenate([np.log10(values) for _, values, _ in groups])
-    grid = np.linspace(*np.quantile(logs, [0.002, 0.998]), 400)
+    low, high = (float(value) for value in np.quantile(logs, [0.002, 0.998]))
+    grid = np.linspace(low, high, 400)
     for label, values, colour in groups:
         curve = style.density(np.log10(values), grid)
         axes.fill_between(10**grid, curve / curve.max(), color=colour, alpha=0.3, lw=0)

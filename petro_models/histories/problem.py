@@ -206,7 +206,7 @@ class Histories(InverseProblem):
         if not arrays.table.has_removed_axis:
             return np.zeros(arrays.radius_um.size)
         share = (arrays.radius_um / arrays.rim_radius_um[arrays.grain]) ** 3
-        return self._centre("removed_final", 0.01) * share
+        return self._centre("removed_final", 0.5 * float(arrays.table.removed[-1])) * share
 
     def points_alone(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Give the best fit of every analysis on its own, as `classical.fit_points` does."""

@@ -84,9 +84,8 @@ def read(values: Values, folder: Path) -> xr.Dataset:
     """Read profiles, ages and table, and join them."""
     for key in ("profiles", "ages", "equilibrium"):
         if key in values and not (folder / values[key]).is_file():
-            raise ConfigurationError(
-                f"{key}: there is no file {folder / values[key]}{_hint(values[key], folder)}"
-            )
+            file = folder / values[key]
+            raise ConfigurationError(f"{key}: there is no file {file}{_hint(values[key], folder)}")
     options: dict[str, Any] = {
         name: values[name] for name in ("sd", "columns", "rim_radius_um", "number_density")
         if name in values

@@ -107,11 +107,8 @@ def _table_fit(fit: xr.DataTree) -> Check:
         return Check("fit of the table", "PASS", "the table's error was given")
     median = fit["posterior"]["model_error"].median(("chain", "draw"))
     worst = float(median.max())
-    where = (
-        str(median["endmember"].values[int(np.argmax(median.to_numpy()))])
-        if (median.ndim)
-        else "all"
-    )
+    names = fit["constant_data"].to_dataset()["endmember"].to_numpy().tolist()
+    where = names[int(np.argmax(median.to_numpy()))] if median.ndim else "all"
     finding = f"the table errs by {worst:.4f} in X_{where} (1 sd, median), limit {TABLE_REVIEW}"
     if worst < TABLE_REVIEW:
         return Check("fit of the table", "PASS", finding)
@@ -146,7 +143,8 @@ def _table_edge(problem: "Histories", derived: xr.Dataset) -> Check:
 def _clock(problem: "Histories", fit: xr.DataTree) -> Check:
     ratio = clock_ratio(fit)
     finding = f"{_clock_words(problem, fit)}; posterior / prior sd of the log duration {ratio:.2f}"
-    if ratio < CLOCK_IS_PRIOR:
+    is_given = not isinstance(problem.priors[_clock_name(problem)], Prior)
+    if is_given or (problem.arrays.has_ages and ratio < CLOCK_IS_PRIOR):
         return Check("source of the clock", "PASS", finding)
     return Check(
         "source of the clock",
@@ -157,13 +155,17 @@ def _clock(problem: "Histories", fit: xr.DataTree) -> Check:
     )
 
 
+def _clock_name(problem: "Histories") -> str:
+    return "duration_Myr" if "duration_Myr" in problem.priors else "growth_rate"
+
+
 def _clock_words(problem: "Histories", fit: xr.DataTree) -> str:
     priors, arrays = problem.priors, problem.arrays
-    name = "duration_Myr" if "duration_Myr" in priors else "growth_rate"
+    name = _clock_name(problem)
     what = "duration" if name == "duration_Myr" else "growth rate"
     if not isinstance(priors[name], Prior):
         return f"the clock is the given {what}"
-    if clock_ratio(fit) >= CLOCK_IS_PRIOR:
+    if not arrays.has_ages or clock_ratio(fit) >= CLOCK_IS_PRIOR:
         return f"the clock is the prior on the {what}: nothing else tells time"
     ages = arrays.zone_age_Ma
     oldest, youngest = int(np.argmax(ages)), int(np.argmin(ages))

@@ -101,12 +101,14 @@ def _read(
         raise FormatError(f"{file.name}: cannot be read as CSV: {error}") from error
     for header in columns:
         if header not in frame:
-            raise FormatError(f"{file.name}: no column {header!r}; {nearest(header, frame)}")
+            raise FormatError(
+                f"{file.name}: no column {header!r}; {nearest(header, map(str, frame.columns))}"
+            )
     frame = frame.drop(columns=ignore, errors="ignore").rename(columns=columns)
-    for header in frame:
+    for header in map(str, frame.columns):
         if header not in known:
             raise FormatError(
-                f"{file.name}: column {header!r} is not known; {nearest(str(header), known)}. "
+                f"{file.name}: column {header!r} is not known; {nearest(header, known)}. "
                 "Name it with columns={...} or leave it out with ignore=[...]"
             )
         if header == "grain":

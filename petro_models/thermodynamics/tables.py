@@ -51,7 +51,7 @@ def validate_table(table: xr.Dataset) -> None:
             raise DataError(f"table: {dim} must increase over at least two nodes; got {values}")
     _check_axis_units(table)
     for name in VARIABLES:
-        if extra := set(table[name].dims) - set(AXES):
+        if extra := {str(dim) for dim in table[name].dims} - set(AXES):
             raise DataError(f"table: {name} has the dim {sorted(extra)[0]!r}; known: {list(AXES)}")
     composition = np.stack([table[f"X_{name}"].to_numpy() for name in COMPONENTS])
     present = np.isfinite(composition).all(axis=0)
@@ -263,10 +263,11 @@ def _cell(points: Any, axis: np.ndarray, xp: Any) -> tuple[Any, Any]:
         scaled = (inside - float(axis[0])) / float(axis[1] - axis[0])
         index = xp.clip(xp.floor(scaled), 0, axis.size - 2)
         return index.astype("int64"), scaled - index
-    index = 0
+    # Truth values add up as such in PyTensor: count in floats.
+    index = 0.0 * inside
     for node in axis[1:-1]:
-        index = index + (inside >= float(node))
-    index = (index + 0 * inside).astype("int64")
+        index = index + 1.0 * (inside >= float(node))
+    index = index.astype("int64")
     nodes, widths = _constant(axis[:-1], xp), _constant(np.diff(axis), xp)
     return index, (inside - nodes[index]) / widths[index]
 

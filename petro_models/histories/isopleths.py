@@ -1,0 +1,92 @@
+"""One equilibrium point from many isopleths: the posterior of P and T over a table's window.
+
+For a rim or a matrix assemblage, with any variables that a table holds (garnet, biotite, white
+mica, plagioclase ...): what optimal thermobarometry by intersection of isopleths does, with the
+errors of the analyses carried to pressure and temperature.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from scipy.interpolate import RegularGridInterpolator
+
+from petro_models.errors import DataError, nearest
+
+FINE = 400
+
+
+def isopleth_posterior(
+    table: xr.Dataset,
+    measured: Mapping[str, float],
+    sd: Mapping[str, float],
+    model_error: float = 0.0,
+) -> xr.Dataset:
+    """Give the posterior of pressure and temperature under a flat prior over the window.
+
+    Parameters
+    ----------
+    table
+        Any variables over (pressure_kbar, temperature_C); NaN where a phase is absent.
+    measured, sd
+        Variable -> mean and standard deviation.
+    model_error
+        Relative error of each variable in the table, added in quadrature.
+
+    Returns
+    -------
+    xr.Dataset
+        ``density`` (pressure_kbar, temperature_C; adds to 1), ``misfit``, and per statistic
+        (mean, sd, q05, q50, q95) ``pressure`` and ``temperature``.
+
+    Raises
+    ------
+    DataError
+        If a variable is not in the table, has no error, or no point of the window holds all.
+
+    References
+    ----------
+    Mackay-Champion, T., Cawood, I. P. (2024). LinaForma. EarthArXiv preprint.
+    """
+    for name in measured:
+        if name not in table:
+            raise DataError(f"the table has no {name!r}: {nearest(name, map(str, table))}")
+        if not sd.get(name, 0) > 0:
+            raise DataError(f"{name!r} needs a standard deviation above 0; got {sd.get(name)}")
+    axes = [table[dim].to_numpy().astype(float) for dim in ("pressure_kbar", "temperature_C")]
+    pressure, temperature = (np.linspace(axis[0], axis[-1], FINE) for axis in axes)
+    points = np.stack(np.meshgrid(pressure, temperature, indexing="ij"), axis=-1)
+    misfit = np.zeros(points.shape[:2])
+    for name, value in measured.items():
+        values = table[name].transpose("pressure_kbar", "temperature_C").to_numpy()
+        expected = RegularGridInterpolator(axes, values)(points)
+        variance = sd[name] ** 2 + (model_error * value) ** 2
+        misfit += (expected - value) ** 2 / variance
+    if not np.isfinite(misfit).any():
+        raise DataError("no point of the table holds all the variables that were measured")
+    density = np.where(np.isfinite(misfit), np.exp(-0.5 * (misfit - np.nanmin(misfit))), 0.0)
+    density /= density.sum()
+    return xr.Dataset(
+        {
+            "density": (("pressure_kbar", "temperature_C"), density, {"units": "probability"}),
+            "misfit": (("pressure_kbar", "temperature_C"), misfit, {"units": "1"}),
+            "pressure": ("statistic", _moments(pressure, density.sum(axis=1)), {"units": "kbar"}),
+            "temperature": (
+                "statistic",
+                _moments(temperature, density.sum(axis=0)),
+                {"units": "degree_Celsius"},
+            ),
+        },
+        {
+            "pressure_kbar": pressure,
+            "temperature_C": temperature,
+            "statistic": ["mean", "sd", "q05", "q50", "q95"],
+        },
+    )
+
+
+def _moments(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    mean = float((values * weight).sum())
+    spread = float(np.sqrt(((values - mean) ** 2 * weight).sum()))
+    cumulative = np.cumsum(weight)
+    return np.array([mean, spread, *np.interp([0.05, 0.5, 0.95], cumulative, values)])
