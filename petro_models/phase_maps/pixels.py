@@ -202,6 +202,21 @@ class PixelEngine:
             )
         return total / len(counts)
 
+    def moments_at(self, fraction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give mean and covariance of the counts at exact fractions (g, k)."""
+        none = np.zeros((len(fraction), fraction.shape[1], fraction.shape[1]))
+        found = density.counting_cells(
+            self.mean, self.covariance, fraction, none, self.observations.dead_share
+        )
+        return np.asarray(found[0]), np.asarray(found[1])
+
+    def cell_log_chance(self, counts: np.ndarray) -> np.ndarray:
+        """Give the log probability of every cell of every pixel, unknown ones left out (n, c)."""
+        table = density.coefficients(*self._cell_moments(self.parameters), self.frame)
+        inside = density.features(jnp.asarray(counts), self.frame) @ table
+        inside = inside + cell_log_weight(self.parameters.class_weight, self.observations)[:-1]
+        return np.asarray(inside - inside.max(axis=1, keepdims=True))
+
     # -- preparation -----------------------------------------------------------------------------
 
     def _cell_moments(self, parameters: MapParameters) -> tuple[jax.Array, jax.Array]:
@@ -303,13 +318,13 @@ class PixelEngine:
         n_corners: int,
     ) -> _Nodes:
         dead = self.observations.dead_share
-        mean, covariance = self._moments_at(fraction)
+        mean, covariance = self.moments_at(fraction)
         own = fraction[:, list(members)]
         bins = _bins(own, n_corners)
         bin_fraction = bins.T @ fraction / bins.sum(axis=0)[:, None]
         axis_phase = self.observations.anchors.axis_phase
         axes = np.flatnonzero(np.isin(axis_phase, members))
-        bin_mean, bin_covariance = self._moments_at(bin_fraction)
+        bin_mean, bin_covariance = self.moments_at(bin_fraction)
         loading = np.asarray(self.parameters.axis_counts).reshape(-1, len(dead))[axes]
         stretch = (1 + self.mean[axis_phase[axes]] * dead) ** 2
         slope = 1 / (1 + bin_fraction @ self.mean * dead) ** 2
@@ -334,14 +349,6 @@ class PixelEngine:
             high.astype(np.float32),
             outside,
         )
-
-    def _moments_at(self, fraction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Give mean and covariance of the counts at exact fractions (g, k)."""
-        none = np.zeros((len(fraction), fraction.shape[1], fraction.shape[1]))
-        found = density.counting_cells(
-            self.mean, self.covariance, fraction, none, self.observations.dead_share
-        )
-        return np.asarray(found[0]), np.asarray(found[1])
 
     # -- one tile --------------------------------------------------------------------------------
 

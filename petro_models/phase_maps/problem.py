@@ -110,7 +110,8 @@ class PhaseMaps(InverseProblem):
     def _choose_method(self) -> tuple[str, str]:
         return "nuts", "all global unknowns are continuous; pixels are integrated exactly"
 
-    def _start_of_climb(self) -> Point:
+    def start_of_climb(self) -> Point:
+        """Give the point that anchors and rough calibration say, in natural units."""
         observed = self.observations
         start: dict[str, np.ndarray] = {
             "phase_composition": observed.composition,
@@ -125,8 +126,15 @@ class PhaseMaps(InverseProblem):
                 )
         return start
 
+    def derive_from(self, draws: Draws, seed: int) -> xr.Dataset:
+        """Compute the maps and sums of any draws of this problem's free variables."""
+        return self._derive(draws, seed)
+
+    def _start_of_climb(self) -> Point:
+        return self.start_of_climb()
+
     def _starting_points(self) -> list[Point]:
-        return [self._start_of_climb()]
+        return [self.start_of_climb()]
 
     def _quantities(self) -> list[str]:
         names = ["registration_shift", "registration_jitter", "sensitivity", "axis_scale"]

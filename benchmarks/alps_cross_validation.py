@@ -1,0 +1,174 @@
+"""Cross-validation on the Alpine map: spots predicted from the map alone, their class not given.
+
+    PETRO_MODELS_DATA=... python benchmarks/alps_cross_validation.py [--folds 5]
+
+Spots are left out in blocks of six neighbours in the list (points of one traverse); the phases are
+known from four seeds only. Classes, by simple rules on the analyses, serve to sort the errors and
+nothing else. Robust relative error: 1.4826 x median |predicted / measured - 1|.
+Writes benchmarks/results/alps_cross_validation.json and prints it as text.
+"""
+
+import argparse
+import json
+import logging
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import petro_models as petro
+from petro_models.inference.whitened import sample_laplace
+from petro_models.phase_maps.classical import k_means
+from petro_models.phase_maps.qntmap import qntmap
+from petro_models.phase_maps.spot_pixels import centroids_from_seeds, nearest_pixel
+from petro_models.phase_maps.spot_predictions import predict_analyses
+from petro_models.phase_maps.spot_predictors import (
+    predict_phase_median,
+    predict_single_pixel,
+    predict_window_median,
+)
+
+RESULTS = Path(__file__).parent / "results" / "alps_cross_validation.json"
+ROBUST = 1.4826
+SHOWN = {
+    "chloritoid": ("SiO2", "Al2O3", "FeO", "MgO"),
+    "chlorite": ("SiO2", "Al2O3", "FeO", "MgO"),
+    "phengite": ("SiO2", "Al2O3", "K2O"),
+    "quartz": ("SiO2",),
+}
+
+
+def classes_of(spots: xr.Dataset) -> np.ndarray:
+    """Sort spots by simple rules on the analysis; what fits none is mixed."""
+    wt = {str(o): spots["wt_percent"].sel(oxide=o).to_numpy() for o in spots["oxide"].values}
+    total = sum(wt.values())
+    found = np.full(len(total), "mixed", dtype=object)
+    found[(wt["SiO2"] > 90) & (total > 96) & (total < 102)] = "quartz"
+    found[(wt["K2O"] > 5) & (total > 90) & (total < 97)] = "phengite"
+    rule = (wt["Al2O3"] > 34) & (wt["SiO2"] < 28) & (wt["FeO"] > 18) & (total > 88) & (total < 95)
+    found[rule] = "chloritoid"
+    rule = (wt["MgO"] > 5) & (wt["FeO"] > 18) & (wt["SiO2"] < 32) & (total > 82) & (total < 91)
+    found[rule] = "chlorite"
+    return found
+
+
+def ours(
+    maps: xr.Dataset, training: xr.Dataset, seeds: xr.Dataset, held: xr.Dataset
+) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Fit the training spots, predict the held ones."""
+    problem = petro.PhaseMaps(maps, training, seeds=seeds)
+    drawn = sample_laplace(problem.model, problem.start_of_climb(), draws=250, chains=4, seed=1)
+    shift = drawn.posterior["registration_shift"]
+    facts = {
+        "shift": shift.mean(("chain", "draw")).to_numpy().round(3).tolist(),
+        "shift_sd": shift.std(("chain", "draw")).to_numpy().round(3).tolist(),
+    }
+    return predict_analyses(problem, drawn.posterior, held), facts
+
+
+def classical(
+    maps: xr.Dataset,
+    training: xr.Dataset,
+    held: xr.Dataset,
+    centroids: xr.DataArray,
+    labels: xr.DataArray,
+    shift: list[float],
+) -> dict[str, xr.DataArray]:
+    """Predict held spots as is done today; all but the first are told our registration."""
+    moved = training.assign(column=training["column"] + shift[0], row=training["row"] + shift[1])
+    estimate = qntmap(maps, moved, centroids=centroids).composition
+    assert estimate is not None
+    row, column, _ = nearest_pixel(maps, held, shift)
+    at = estimate.to_numpy()[:, row, column].T
+    qntmap_at = xr.DataArray(
+        at,
+        {"spot": held["spot"].values, "oxide": estimate["oxide"].values},
+        ("spot", "oxide"),
+    )
+    return {
+        "nominal single pixel": predict_single_pixel(maps, labels, training, held),
+        "3 x 3 median, shifted": predict_window_median(maps, labels, training, held, shift),
+        "phase median": predict_phase_median(maps, labels, training, held, shift),
+        "qntmap's estimator, shifted": qntmap_at,
+    }
+
+
+def score(predicted: xr.DataArray, spots: xr.Dataset, classes: np.ndarray) -> dict[str, Any]:
+    """Give robust relative errors in %, and of mixed spots the error of SiO2 in wt%."""
+    found: dict[str, Any] = {}
+    for name, oxides in SHOWN.items():
+        chosen = classes == name
+        for oxide in oxides:
+            measured = spots["wt_percent"].sel(oxide=oxide).to_numpy()[chosen]
+            relative = predicted.sel(oxide=oxide).to_numpy()[chosen] / measured - 1
+            found[f"{name} {oxide}"] = float(100 * ROBUST * np.nanmedian(np.abs(relative)))
+    chosen = classes == "mixed"
+    measured = spots["wt_percent"].sel(oxide="SiO2").to_numpy()[chosen]
+    error = np.abs(predicted.sel(oxide="SiO2").to_numpy()[chosen] - measured)
+    found["mixed SiO2, wt%"] = float(ROBUST * np.nanmedian(error))
+    return found
+
+
+def intervals(prediction: xr.Dataset, spots: xr.Dataset, classes: np.ndarray) -> dict[str, float]:
+    """Give coverage of the 90 % intervals and their mean interval score (lower is better)."""
+    oxides = prediction["oxide"].values
+    measured = spots["wt_percent"].sel(oxide=oxides).to_numpy()
+    low, high = (prediction[f"predicted_{end}"].to_numpy() for end in ("low", "high"))
+    inside = (measured >= low) & (measured <= high)
+    penalty = np.maximum(low - measured, 0) + np.maximum(measured - high, 0)
+    found = {f"coverage, {name}": float(inside[classes == name].mean()) for name in set(classes)}
+    found["coverage, all"] = float(inside.mean())
+    found["interval score, wt%"] = float((high - low + 2 / 0.1 * penalty).mean())
+    return found
+
+
+def main() -> None:
+    """Run and write."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--folds", type=int, default=5)
+    options = parser.parse_args()
+    logging.getLogger("petro_models").setLevel(logging.WARNING)
+    maps, spots, seeds = petro.datasets.alps()
+    classes, count = classes_of(spots), spots.sizes["spot"]
+    centroids = centroids_from_seeds(maps, seeds)
+    answer = k_means(maps, centroids)
+    labels = answer.fraction.idxmax("phase")
+    fold = np.arange(count) // 6 % options.folds
+    pieces: list[xr.Dataset] = []
+    baselines: dict[str, list[xr.DataArray]] = {}
+    facts = []
+    for index in range(options.folds):
+        training, held = spots.isel(spot=fold != index), spots.isel(spot=fold == index)
+        begin = time.perf_counter()
+        piece, fact = ours(maps, training, seeds, held)
+        facts.append(fact | {"seconds": time.perf_counter() - begin})
+        pieces.append(piece)
+        found = classical(maps, training, held, centroids, labels, fact["shift"])
+        for name, values in found.items():
+            baselines.setdefault(name, []).append(values)
+        print(f"fold {index + 1}: {facts[-1]}", flush=True)
+    prediction = xr.concat(pieces, "spot").sel(spot=spots["spot"].values)
+    table = {"petro_models": score(prediction["predicted"], spots, classes)}
+    for name, parts in baselines.items():
+        table[name] = score(xr.concat(parts, "spot").sel(spot=spots["spot"].values), spots, classes)
+    result = {
+        "command": f"python benchmarks/alps_cross_validation.py --folds {options.folds}",
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": {name: version(name) for name in ("petro_models", "jax", "pymc", "numpyro")},
+        "robust_relative_error_percent": table,
+        "intervals": intervals(prediction, spots, classes),
+        "folds": facts,
+    }
+    names = list(table)
+    print("\n" + " " * 24 + "  ".join(f"{name[:22]:>22}" for name in names))
+    for key in table[names[0]]:
+        print(f"{key:<24}" + "  ".join(f"{table[name][key]:>22.2f}" for name in names))
+    print(json.dumps(result["intervals"], indent=1))
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""Calibration of phase maps on simulated maps: errors and coverage beside the classical methods.
+
+    python benchmarks/calibration_phase_maps.py [--maps 3] [--size 256] [--method laplace]
+
+Six phases x ten elements, 13 % mixed pixels; at 1,000 and 100 counts a pixel, and at 1,000 with 4 %
+of scatter that no axis explains. Coverage is of 90 % equal-tailed intervals, pooled over the maps,
+in strata of the posterior (by truth it must fall near purity: the fractions have a spike there).
+Writes benchmarks/results/calibration_phase_maps.json and prints it as text.
+"""
+
+import argparse
+import json
+import logging
+import time
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import petro_models as petro
+from petro_models.phase_maps.classical import gaussian_mixture, k_means, poisson_unmixing
+from petro_models.phase_maps.qntmap import poisson_membership
+from petro_models.phase_maps.simulate import simulate_phase_maps
+from petro_models.phase_maps.spot_pixels import centroids_from_spots, pixel_counts
+
+RESULTS = Path(__file__).parent / "results" / "calibration_phase_maps.json"
+SCENARIOS: dict[str, dict[str, float]] = {
+    "1,000 counts": {"counts_per_pixel": 1000},
+    "100 counts": {"counts_per_pixel": 100},
+    "1,000 counts, 4 % scatter": {"counts_per_pixel": 1000, "unmodelled_scatter": 0.04},
+}
+PURE, NORMAL_95 = 0.999, 1.645
+
+
+def errors(estimate: np.ndarray, truth: np.ndarray, mixed: np.ndarray) -> dict[str, float]:
+    """Give root mean square errors of fractions over all pixels and over mixed ones."""
+    square = (estimate - truth) ** 2
+    return {
+        "all": float(np.sqrt(square.mean())),
+        "mixed": float(np.sqrt(square[:, mixed].mean())),
+    }
+
+
+def classical_errors(
+    maps: xr.Dataset, spots: xr.Dataset, truth: xr.Dataset, fraction: np.ndarray, mixed: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """Give the errors of the classical methods; spots at their true places, to favour them."""
+    placed = spots.assign(
+        column=spots["column"] + float(truth["registration_shift"][0]),
+        row=spots["row"] + float(truth["registration_shift"][1]),
+    )
+    centroids = centroids_from_spots(maps, placed)
+    order = [list(centroids["phase"].values).index(name) for name in truth["phase"].values]
+    oracle = xr.DataArray(
+        truth["phase_intensity"].to_numpy(),
+        {"phase": truth["phase"].values, "element": maps["element"].values},
+        ("phase", "element"),
+    )
+    counts = pixel_counts(maps)
+    membership, _ = poisson_membership(counts, centroids.to_numpy())
+    answers = {
+        "k-means": k_means(maps, centroids).fraction.to_numpy()[order],
+        "Gaussian mixture": gaussian_mixture(maps, centroids).fraction.to_numpy()[order],
+        "qntmap membership": np.asarray(membership)
+        .reshape(len(counts), -1)
+        .T[order]
+        .reshape(fraction.shape),
+        "Poisson unmixing, true end members": poisson_unmixing(maps, oracle).fraction.to_numpy(),
+    }
+    return {
+        name: errors(value.reshape(fraction.shape), fraction, mixed)
+        for name, value in answers.items()
+    }
+
+
+def coverage(fit: xr.Dataset, truth: xr.Dataset) -> dict[str, list[float]]:
+    """Count truths inside their intervals in strata of the posterior: [inside, of]."""
+    fraction, mean = truth["phase_fraction"].to_numpy(), fit["phase_fraction"].to_numpy()
+    low, high = fit["phase_fraction_low"].to_numpy(), fit["phase_fraction_high"].to_numpy()
+    # Truth is known to one sub-pixel in 25: ends are met within half of one.
+    inside = (fraction >= low - 1e-6) & (fraction <= high + 1e-6)
+    composition, sd = fit["composition"].to_numpy(), fit["composition_sd"].to_numpy()
+    met = np.abs(composition - truth["composition"].to_numpy()) <= NORMAL_95 * sd
+    pure = fit["pure_probability"].max("phase").to_numpy()
+    found: dict[str, list[float]] = {}
+    edges = (0.02, 0.2, 0.4, 0.6, 0.8, 0.98)
+    for left, right in pairwise(edges):
+        chosen = (mean > left) & (mean <= right)
+        found[f"fraction {left:g}-{right:g}"] = [int(inside[chosen].sum()), int(chosen.sum())]
+    mixed_stratum = (mean > 0.02) & (mean <= 0.98)
+    found["fraction, mixed pixels"] = [int(inside[mixed_stratum].sum()), int(mixed_stratum.sum())]
+    for name, chosen in (("pure", pure > 0.9), ("mixed", pure < 0.1)):
+        found[f"composition, {name} pixels"] = [int(met[:, chosen].sum()), int(met[:, chosen].size)]
+    for left, right in ((0, 0.1), (0.1, 0.3), (0.3, 0.5), (0.5, 0.7), (0.7, 0.9), (0.9, 1.01)):
+        chosen = (pure >= left) & (pure < right)
+        truly = fraction.max(axis=0) > PURE
+        found[f"P(pure) {left:g}-{min(right, 1):g}: mean, frequency"] = [
+            float(pure[chosen].sum()), int(truly[chosen].sum()), int(chosen.sum())
+        ]  # fmt: skip
+    return found
+
+
+def run(name: str, options: dict[str, float], maps: int, size: int, method: Any) -> dict[str, Any]:
+    """Fit the maps of one scenario and pool what they show."""
+    ours: list[dict[str, float]] = []
+    theirs: list[dict[str, dict[str, float]]] = []
+    pooled: dict[str, np.ndarray] = {}
+    seconds = []
+    for seed in range(maps):
+        counts, spots, truth = simulate_phase_maps(size, size, seed=100 + seed, **options)
+        fraction = truth["phase_fraction"].to_numpy()
+        mixed = fraction.max(axis=0) <= PURE
+        begin = time.perf_counter()
+        problem = petro.PhaseMaps(counts, spots)
+        fit = problem.fit(method=method, draws=200, chains=4, tune=150, seed=1, progressbar=False)
+        seconds.append(time.perf_counter() - begin)
+        derived = fit["derived"].to_dataset()
+        names = [list(derived["phase"].values).index(p) for p in truth["phase"].values]
+        derived = derived.isel(phase=names)
+        ours.append(errors(derived["phase_fraction"].to_numpy(), fraction, mixed))
+        theirs.append(classical_errors(counts, spots, truth, fraction, mixed))
+        for key, value in coverage(derived, truth).items():
+            pooled[key] = pooled.get(key, np.zeros(len(value))) + np.array(value, dtype=float)
+        print(f"{name}, map {seed + 1}: {ours[-1]}, {seconds[-1]:.0f} s", flush=True)
+    rows = {"petro_models": _mean(ours)}
+    rows |= {key: _mean([one[key] for one in theirs]) for key in theirs[0]}
+    return {
+        "rmse_of_fractions": rows,
+        "coverage": {
+            key: value[0] / value[1] for key, value in pooled.items() if not key.startswith("P(")
+        },
+        "pure_probability": {
+            key: [value[0] / max(value[2], 1), value[1] / max(value[2], 1), int(value[2])]
+            for key, value in pooled.items()
+            if key.startswith("P(")
+        },
+        "seconds": float(np.mean(seconds)),
+    }
+
+
+def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the results as text."""
+    for name, scenario in result["scenarios"].items():
+        print(f"\n{name}: root mean square error of fractions, all / mixed pixels")
+        for method, row in scenario["rmse_of_fractions"].items():
+            print(f"  {method:<36} {row['all']:.4f} / {row['mixed']:.4f}")
+        print("  90 % intervals hold the truth:")
+        for key, share in scenario["coverage"].items():
+            print(f"    {key:<30} {share:.3f}")
+        for key, (mean, frequency, count) in scenario["pure_probability"].items():
+            print(f"    {key:<34} {mean:.3f} {frequency:.3f}  ({count} pixels)")
+
+
+def main() -> None:
+    """Run and write."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--maps", type=int, default=3)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--method", default="laplace")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    logging.getLogger("petro_models").setLevel(logging.WARNING)
+    result = {
+        "command": f"python benchmarks/calibration_phase_maps.py --maps {options.maps} "
+        f"--size {options.size} --method {options.method}",
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": {name: version(name) for name in ("petro_models", "jax", "pymc", "numpyro")},
+        "scenarios": {
+            name: run(name, scenario, options.maps, options.size, options.method)
+            for name, scenario in SCENARIOS.items()
+        },
+    }
+    show(result)
+    options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

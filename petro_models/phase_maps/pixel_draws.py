@@ -1,0 +1,127 @@
+"""Posterior draws of single pixels, made again for any region: maps keep only their moments."""
+
+import numpy as np
+import xarray as xr
+
+from petro_models.errors import DataError
+from petro_models.phase_maps.derived import hidden_scatter, parameter_draws
+from petro_models.phase_maps.observations import flat_counts
+from petro_models.phase_maps.pixels import PixelEngine
+from petro_models.phase_maps.problem import PhaseMaps
+
+MOST_VALUES = 5e7
+PIXELS_AT_ONCE = 1000
+PROPOSALS = 64
+
+
+def draw_pixels(
+    problem: PhaseMaps, fit: xr.DataTree, region: xr.DataArray, draws: int = 200, seed: int = 0
+) -> xr.Dataset:
+    """Draw fractions and compositions of a region's pixels, global unknowns drawn along.
+
+    All pixels of one draw share intensities and calibration, so that sums and differences over
+    pixels have the right errors.
+
+    Parameters
+    ----------
+    problem, fit
+        The problem and its fit.
+    region
+        True where pixels are wanted (y, x).
+    draws
+        How many.
+    seed
+        Same seed, same draws.
+
+    Returns
+    -------
+    xr.Dataset
+        `phase_fraction` (draw, pixel, phase) and `composition` (draw, pixel, oxide; wt%), with
+        the coordinates `row` and `column` of each pixel.
+
+    Raises
+    ------
+    DataError
+        If the region is empty, not of the map's shape, or too large for so many draws.
+    """
+    shape = (problem.data.sizes["y"], problem.data.sizes["x"])
+    if region.shape != shape or not region.to_numpy().any():
+        raise DataError(
+            f"a region of draws must be a non-empty mask of the map's shape {shape}; got "
+            f"{region.shape} with {int(region.sum())} pixels"
+        )
+    row, column = np.nonzero(region.to_numpy())
+    width = problem.data.sizes["phase"] + problem.data.sizes["oxide"]
+    if len(row) * draws * width > MOST_VALUES:
+        most = int(MOST_VALUES / (len(row) * width))
+        raise DataError(f"{len(row):,} pixels allow at most {most} draws at once; asked: {draws}")
+    counts = flat_counts(problem.data)[row * shape[1] + column].astype(float)
+    observed = problem.observations
+    parameters = parameter_draws(fit["posterior"].to_dataset(), observed, problem.priors)
+    generator = np.random.default_rng(seed)
+    chosen = generator.integers(0, len(parameters.maps.intensity), draws)
+    fractions, compositions = [], []
+    for index in chosen:
+        maps, spots = parameters.at(int(index))
+        hidden = hidden_scatter(spots.scatter, spots.composition, observed)
+        engine = PixelEngine(observed, maps, spots.composition, spots.axis_composition, hidden)
+        parts = [
+            _draw_once(engine, counts[start : start + PIXELS_AT_ONCE], generator)
+            for start in range(0, len(counts), PIXELS_AT_ONCE)
+        ]
+        fractions.append(np.concatenate([fraction for fraction, _ in parts]))
+        compositions.append(np.concatenate([composition for _, composition in parts]))
+    return xr.Dataset(
+        {
+            "phase_fraction": (("draw", "pixel", "phase"), np.array(fractions), {"units": "1"}),
+            "composition": (("draw", "pixel", "oxide"), np.array(compositions), {"units": "wt%"}),
+        },
+        {
+            "phase": problem.data["phase"].to_numpy(),
+            "oxide": problem.data["oxide"].to_numpy(),
+            "row": ("pixel", row),
+            "column": ("pixel", column),
+        },
+    )
+
+
+def _draw_once(
+    engine: PixelEngine, counts: np.ndarray, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw one state of every pixel: a cell, a fraction inside it, positions along the axes."""
+    observed, cells = engine.observations, engine.observations.cells
+    log_chance = engine.cell_log_chance(counts)
+    cell = (log_chance + generator.gumbel(size=log_chance.shape)).argmax(axis=1)
+    values, vectors = np.linalg.eigh(cells.spread)
+    root = vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
+    # Independence sampling inside the cell: proposals from the prior, weighed by the counts.
+    noise = np.sqrt(3) * generator.uniform(-1, 1, size=(len(cell), PROPOSALS, root.shape[1]))
+    fraction = cells.fraction[cell][:, None, :] + np.einsum("nkl,npl->npk", root[cell], noise)
+    fraction = np.clip(fraction, 0, None)
+    fraction /= fraction.sum(axis=-1, keepdims=True)
+    size = fraction.shape[-1]
+    mean, covariance = engine.moments_at(fraction.reshape(-1, size))
+    residual = np.repeat(counts, PROPOSALS, axis=0) - mean
+    factor = np.linalg.cholesky(covariance)
+    white = np.linalg.solve(factor, residual[..., None])[..., 0]
+    weight = -0.5 * (white**2).sum(axis=1) - np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(
+        axis=1
+    )
+    weight = weight.reshape(len(cell), PROPOSALS)
+    picked = (weight + generator.gumbel(size=weight.shape)).argmax(axis=1)
+    at = np.arange(len(cell))
+    chosen = fraction[at, picked]
+    flat = at * PROPOSALS + picked
+    phase_of_axis = observed.anchors.axis_phase
+    loading = engine.parameters.axis_counts
+    shift = chosen[:, phase_of_axis, None] * loading
+    gain = np.linalg.solve(covariance[flat], shift.swapaxes(1, 2)).swapaxes(1, 2)
+    place = np.einsum("nae,ne->na", gain, residual[flat])
+    left = np.eye(len(phase_of_axis)) - gain @ shift.swapaxes(1, 2)
+    values, vectors = np.linalg.eigh(left)
+    wide = vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
+    place = place + np.einsum("nab,nb->na", wide, generator.normal(size=place.shape))
+    composition = chosen @ engine.composition
+    composition += (chosen[:, phase_of_axis] * place) @ engine.axis_composition
+    unseen = np.sqrt(chosen**2 @ engine.hidden_scatter**2)
+    return chosen, composition + unseen * generator.normal(size=composition.shape)
