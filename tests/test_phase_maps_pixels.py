@@ -1,0 +1,386 @@
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from scipy import stats
+from small_phase_maps import seeded_problem
+
+from petro_models.phase_maps import pixels
+from petro_models.phase_maps.likelihood import MapParameters
+from petro_models.phase_maps.pixels import PixelEngine
+
+# Quartz, garnet zoned in iron and magnesium, muscovite; few counts, so that much stays undecided.
+INTENSITY = np.array([[95.0, 6.0, 5.0, 3.0], [45.0, 42.0, 55.0, 14.0], [62.0, 70.0, 8.0, 5.0]])
+DISPERSION = np.array([[0.02, 0.02, 0.02, 0.02], [0.04, 0.04, 0.05, 0.06], [0.05, 0.03, 0.1, 0.1]])
+LOADING = np.array([[0.0, -3.0, 9.0, -5.0]])
+COMPOSITION = np.array([[100.0, 0.02, 0.02, 0.02], [37.5, 21.2, 31.0, 3.0], [46.5, 34.5, 1.5, 1.0]])
+AXIS_COMPOSITION = np.array([[0.2, -0.5, 4.0, -1.5]])
+HIDDEN = np.array([[0.1, 0.02, 0.02, 0.02], [0.4, 0.3, 0.5, 0.2], [0.6, 0.6, 0.2, 0.1]])
+UNKNOWN_SHARE = 0.02
+
+
+class Setting(NamedTuple):
+    """An engine, and what it is made of."""
+
+    engine: PixelEngine
+    weights: np.ndarray
+
+
+def make_setting(n_phases, mixtures, shares):
+    """Make an engine for the first phases above, garnet on one axis."""
+    problem, _ = seeded_problem(n_phases, ("Garnet",), mixtures=mixtures, size=48)
+    phases = slice(0, n_phases)
+    anchors = replace(
+        problem.observations.anchors,
+        intensity=INTENSITY[phases],
+        dispersion=DISPERSION[phases],
+        axis_phase=np.array([1]),
+        axis_loading=LOADING,
+        unknown_mean=INTENSITY.mean(axis=0),
+        unknown_sd=4 * INTENSITY.max(axis=0),
+    )
+    observations = replace(
+        problem.observations, anchors=anchors, dead_share=np.zeros(INTENSITY.shape[1])
+    )
+    weights = np.array([*shares, UNKNOWN_SHARE])
+    weights /= weights.sum()
+    assert len(weights) == len(observations.cells.classes)
+    parameters = MapParameters(INTENSITY[phases], DISPERSION[phases], LOADING, weights)
+    engine = PixelEngine(
+        observations, parameters, COMPOSITION[phases], AXIS_COMPOSITION, HIDDEN[phases]
+    )
+    return Setting(engine, weights)
+
+
+@pytest.fixture(scope="module")
+def two():
+    return make_setting(2, "all", [0.45, 0.35, 0.2])
+
+
+@pytest.fixture(scope="module")
+def three_by_pairs():
+    return make_setting(3, "pairs", [0.3, 0.25, 0.2, 0.08, 0.05, 0.1])
+
+
+@pytest.fixture(scope="module")
+def three_with_triples():
+    return make_setting(3, "all", [0.3, 0.25, 0.2, 0.07, 0.05, 0.08, 0.04, 1e-7])
+
+
+def draw(setting, count, generator):
+    """Draw pixels from the model: class, fractions, place along the axis, composition, counts."""
+    k = setting.engine.observations.cells.fraction.shape[1]
+    classes = [*np.eye(k, dtype=bool)]
+    for j, other in setting.engine.observations.cells.pairs:
+        classes.append(np.isin(np.arange(k), [j, other]))
+    if setting.engine.observations.cells.triples:
+        classes.append(np.ones(k, bool))
+    share = setting.weights[: len(classes)] / setting.weights[: len(classes)].sum()
+    member = np.array(classes)[generator.choice(len(classes), count, p=share)]
+    fraction = member * generator.exponential(size=(count, k))
+    fraction /= fraction.sum(axis=1, keepdims=True)
+    z = generator.normal(size=count)
+    own = INTENSITY[:k] * (1 + DISPERSION[:k] * generator.normal(size=(count, k, 4)))
+    expected = np.einsum("nk,nke->ne", fraction, own)
+    noise = np.sqrt(np.maximum(fraction @ INTENSITY[:k], 0.3))
+    counts = (
+        expected
+        + (fraction[:, 1] * z)[:, None] * LOADING
+        + noise * generator.normal(size=expected.shape)
+    )
+    local = COMPOSITION[:k] + HIDDEN[:k] * generator.normal(size=(count, k, 4))
+    composition = np.einsum("nk,nko->no", fraction, local)
+    composition += (fraction[:, 1] * z)[:, None] * AXIS_COMPOSITION
+    return counts, fraction, composition
+
+
+# -- direct quadrature --------------------------------------------------------------------------
+
+
+def quadrature_nodes(setting, steps):
+    """Give all fractions on a fine grid, and their prior weights."""
+    cells = setting.engine.observations.cells
+    k = cells.fraction.shape[1]
+    fractions, weights = [*np.eye(k)], [*setting.weights[:k]]
+    middle = (np.arange(steps) + 0.5) / steps
+    for number, (j, other) in enumerate(cells.pairs):
+        fractions += list(np.outer(middle, np.eye(k)[j]) + np.outer(1 - middle, np.eye(k)[other]))
+        weights += [setting.weights[k + number] / steps] * steps
+    if cells.triples:
+        n = 60
+        inside = [(i, j, n - i - j) for i in range(1, n) for j in range(1, n - i)]
+        fractions += list(np.array(inside) / n)
+        weights += [setting.weights[k + len(cells.pairs)] / len(inside)] * len(inside)
+    return np.array(fractions), np.array(weights)
+
+
+def quadrature(setting, counts, steps=250):
+    """Integrate one pixel after the other over fractions and the place along the axis."""
+    fraction, weight = quadrature_nodes(setting, steps)
+    k = fraction.shape[1]
+    z = np.linspace(-5, 5, 51)
+    weight = weight[:, None] * stats.norm.pdf(z) * (z[1] - z[0])
+    mean = fraction @ INTENSITY[:k]
+    moved = mean[:, None, :] + (fraction[:, 1, None] * z)[..., None] * LOADING
+    variance = np.maximum(mean, 0.3) + fraction**2 @ (DISPERSION[:k] * INTENSITY[:k]) ** 2
+    sd = np.sqrt(variance)[:, None, :]
+    composition = (fraction @ COMPOSITION[:k])[:, None, :] + (fraction[:, 1, None] * z)[
+        ..., None
+    ] * AXIS_COMPOSITION
+    for one in counts:
+        log = (-0.5 * ((one - moved) / sd) ** 2 - np.log(sd)).sum(axis=2) + np.log(weight)
+        chance = np.exp(log - log.max())
+        chance /= chance.sum()
+        at_node = chance.sum(axis=1)
+        found = {"fraction": at_node @ fraction, "pure": at_node[:k], "at_node": at_node}
+        found["fraction_sd"] = np.sqrt(
+            np.maximum(at_node @ fraction**2 - found["fraction"] ** 2, 0)
+        )
+        found["composition"] = np.einsum("gz,gzo->o", chance, composition)
+        second = np.einsum("gz,gzo->o", chance, composition**2)
+        hidden = at_node @ fraction**2 @ HIDDEN[:k] ** 2
+        found["composition_variance"] = second - found["composition"] ** 2 + hidden
+        total = composition.sum(axis=2)
+        found["total_variance"] = (
+            (chance * total**2).sum() - (chance * total).sum() ** 2 + hidden.sum()
+        )
+        found["axis_moment"] = fraction[:, 1] @ chance @ z
+        yield fraction, found
+
+
+def assert_interval(low, high, fraction, chance, limit):
+    """Check the ends of a 90 % interval, a step of the grid either way."""
+    reach, tolerance = 0.02, limit["tail"]
+    assert chance[fraction < low - reach].sum() <= 0.05 + tolerance
+    assert chance[fraction > high + reach].sum() <= 0.05 + tolerance
+    if limit["tight"]:
+        assert chance[fraction <= low + reach].sum() >= 0.05 - tolerance
+        assert chance[fraction >= high - reach].sum() >= 0.05 - tolerance
+
+
+TOLERANCES = {
+    # Two phases: nodes against a finer grid, positions along the axis in bins of the fraction.
+    "two": {
+        "fraction": 0.003,
+        "pure": 0.005,
+        "wt": 0.15,
+        "axis": 0.02,
+        "tail": 0.01,
+        "tight": True,
+    },
+    # Of more phases one pair or triple is integrated; what lies outside enters by coarse cells,
+    # which may widen an interval but not shorten it.
+    "three_by_pairs": {
+        "fraction": 0.012,
+        "pure": 0.03,
+        "wt": 0.8,
+        "axis": 0.05,
+        "tail": 0.03,
+        "tight": False,
+    },
+    "three_with_triples": {
+        "fraction": 0.03,
+        "pure": 0.05,
+        "wt": 1.2,
+        "axis": 0.12,
+        "tail": 0.06,
+        "tight": False,
+    },
+}
+
+
+@pytest.mark.parametrize("name", list(TOLERANCES))
+def test_the_pixel_pass_equals_direct_quadrature_on_a_fine_grid(name, request):
+    setting, limit = request.getfixturevalue(name), TOLERANCES[name]
+    counts, _, _ = draw(setting, 40, np.random.default_rng(5))
+    answers = setting.engine.compute(counts)
+    undecided = 0
+    for i, (fraction, found) in enumerate(quadrature(setting, counts)):
+        undecided += found["fraction_sd"].max() > 0.05
+        for what, close in (("fraction", "fraction"), ("pure", "pure"), ("composition", "wt")):
+            np.testing.assert_allclose(getattr(answers, what)[i], found[what], atol=limit[close])
+        assert answers.axis_moment[i, 0] == pytest.approx(found["axis_moment"], abs=limit["axis"])
+        for k in range(fraction.shape[1]):
+            low, high = answers.fraction_low[i, k], answers.fraction_high[i, k]
+            assert_interval(low, high, fraction[:, k], found["at_node"], limit)
+    assert undecided > 5
+
+
+def standard_deviations(setting, count):
+    """Give standard deviations of the pass and of quadrature: fractions, wt%, totals."""
+    counts, _, _ = draw(setting, count, np.random.default_rng(5))
+    answers = setting.engine.compute(counts)
+    exact = [found for _, found in quadrature(setting, counts, steps=150)]
+    by_pass = (
+        answers.fraction_sd,
+        np.sqrt(answers.composition_variance),
+        np.sqrt(answers.total_variance),
+    )
+    by_quadrature = (
+        np.array([found["fraction_sd"] for found in exact]),
+        np.sqrt([found["composition_variance"] for found in exact]),
+        np.sqrt([found["total_variance"] for found in exact]),
+    )
+    return by_pass, by_quadrature
+
+
+def test_standard_deviations_of_two_phases_equal_those_of_direct_quadrature(two):
+    for found, exact, allowed in zip(*standard_deviations(two, 60), (0.003, 0.1, 0.1), strict=True):
+        np.testing.assert_allclose(found, exact, rtol=0.12, atol=allowed)
+
+
+def test_standard_deviations_among_three_phases_are_never_too_short(three_by_pairs):
+    pairs = zip(*standard_deviations(three_by_pairs, 60), (0.005, 0.1, 0.1), strict=True)
+    for found, exact, allowed in pairs:
+        assert (found > 0.9 * exact - allowed).all()
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="cells outside the chosen pair enter by their mean fraction: pure pixels among three "
+    "phases get variances of wt% that are about twice too large",
+)
+def test_variances_of_pure_pixels_among_three_phases_are_not_inflated(three_by_pairs):
+    (_, found, _), (_, exact, _) = standard_deviations(three_by_pairs, 120)
+    counts, _, _ = draw(three_by_pairs, 120, np.random.default_rng(5))
+    pure = three_by_pairs.engine.compute(counts).pure.max(axis=1) > 0.9
+    assert pure.sum() > 20
+    ratio = (found[pure] ** 2).sum(axis=0) / (exact[pure] ** 2).sum(axis=0)
+    assert (ratio < 1.3).all()
+
+
+# -- calibration on the model's own data ---------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def own_data(three_by_pairs):
+    """Data drawn from the model, and what the pass makes of them."""
+    counts, fraction, composition = draw(three_by_pairs, 12_000, np.random.default_rng(9))
+    return three_by_pairs.engine.compute(counts), fraction, composition
+
+
+def mean_ratio(squares, variances):
+    """Give summed squares over summed variances, and the standard error of that ratio."""
+    ratio = squares.sum() / variances.sum()
+    error = np.sqrt(((squares - ratio * variances) ** 2).sum()) / variances.sum()
+    return ratio, error
+
+
+def test_errors_of_fractions_are_as_large_as_their_standard_deviations(own_data):
+    answers, fraction, _ = own_data
+    for k in range(3):
+        for low, high in ((0.0, 0.1), (0.1, 0.5), (0.5, 0.9), (0.9, 1.0)):
+            mine = (answers.fraction[:, k] >= low) & (answers.fraction[:, k] <= high)
+            squares = (fraction[mine, k] - answers.fraction[mine, k]) ** 2
+            ratio, error = mean_ratio(squares, answers.fraction_sd[mine, k].astype(float) ** 2)
+            assert ratio == pytest.approx(1, abs=4 * error + 0.02)
+
+
+def test_errors_of_compositions_are_no_larger_than_their_standard_deviations_say(own_data):
+    answers, _, composition = own_data
+    pure = answers.pure.max(axis=1) > 0.95
+    # Where phases mix they are as large, too; of pure pixels see the quadrature above.
+    for mine, least in ((pure, 0.3), (~pure, 0.92)):
+        for o in range(4):
+            squares = (composition[mine, o] - answers.composition[mine, o]) ** 2
+            variances = answers.composition_variance[mine, o].astype(float)
+            ratio, error = mean_ratio(squares, variances)
+            assert least - 4 * error < ratio < 1.02 + 4 * error
+
+
+def test_ninety_percent_intervals_hold_nine_fractions_of_ten_or_more_where_one_end_is_an_atom(
+    own_data,
+):
+    answers, fraction, _ = own_data
+    low, high = answers.fraction_low, answers.fraction_high
+    held = (fraction >= low - 1e-5) & (fraction <= high + 1e-5)
+    # Neither end is 0 or 1: the posterior is continuous, and coverage exact.
+    inside = (low > 0.01) & (high < 0.99)
+    number = int(inside.sum())
+    assert number > 300
+    error = np.sqrt(0.9 * 0.1 / number)
+    assert held[inside].mean() == pytest.approx(0.9, abs=4 * error)
+    assert held[~inside].mean() > 0.9
+
+
+def test_probabilities_of_being_pure_come_true_as_often_as_they_say(own_data):
+    answers, fraction, _ = own_data
+    for k in range(3):
+        said = answers.pure[:, k].astype(float)
+        for low, high in ((0, 0.1), (0.1, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.001)):
+            mine = (said >= low) & (said < high)
+            if mine.sum() < 50:
+                continue
+            error = np.sqrt((said[mine] * (1 - said[mine])).sum()) / mine.sum()
+            assert (fraction[mine, k] == 1).mean() == pytest.approx(
+                said[mine].mean(), abs=4 * error + 0.005
+            )
+
+
+def test_evidence_of_the_models_own_pixels_follows_half_a_chi_square(three_by_pairs):
+    generator = np.random.default_rng(2)
+    counts, fraction, _ = draw(three_by_pairs, 6000, generator)
+    pure = counts[fraction.max(axis=1) == 1][:3000]
+    evidence = three_by_pairs.engine.compute(pure).evidence.astype(float)
+    deviation = 2 * (0.5 * 4 - evidence)
+    # Some pure pixels fit a mixture better, which makes the evidence a little too good.
+    assert deviation.mean() == pytest.approx(4, abs=0.35)
+    for level in (0.5, 0.9, 0.99):
+        above = (deviation > stats.chi2(4).ppf(level)).mean()
+        assert above == pytest.approx(1 - level, abs=0.25 * (1 - level) + 0.01)
+
+
+def test_pixels_that_no_phase_explains_are_unknown_and_the_models_own_are_not(three_by_pairs):
+    strange = np.array(
+        [[5.0, 150.0, 150.0, 90.0], [200.0, 200.0, 0.0, 60.0], [0.0, 0.0, 0.0, 45.0]]
+    )
+    answers = three_by_pairs.engine.compute(strange)
+    assert (answers.unknown > 0.999).all()
+    assert (answers.evidence < -20).all()
+    own, _, _ = draw(three_by_pairs, 2000, np.random.default_rng(3))
+    assert three_by_pairs.engine.compute(own).unknown.mean() < UNKNOWN_SHARE
+
+
+# -- the shape of the answers --------------------------------------------------------------------
+
+
+def test_fractions_add_up_to_one_and_lie_in_their_intervals(own_data, three_with_triples):
+    triples, _, _ = draw(three_with_triples, 3000, np.random.default_rng(4))
+    for answers in (own_data[0], three_with_triples.engine.compute(triples)):
+        np.testing.assert_allclose(answers.fraction.sum(axis=1), 1, atol=1e-4)
+        assert (answers.pure.sum(axis=1) <= 1 + 1e-4).all()
+        for name in ("fraction", "fraction_low", "fraction_high", "pure", "unknown"):
+            values = getattr(answers, name)
+            assert values.min() >= 0
+            assert values.max() <= 1 + 1e-5
+        assert (answers.fraction_low <= answers.fraction_high + 1e-6).all()
+        assert (answers.fraction_sd >= 0).all()
+        assert (answers.total_variance >= 0).all()
+
+
+def test_answers_depend_neither_on_the_order_of_pixels_nor_on_the_tiles(
+    three_with_triples, monkeypatch
+):
+    generator = np.random.default_rng(6)
+    counts, _, _ = draw(three_with_triples, 9000, generator)
+    together = three_with_triples.engine.compute(counts)
+    order = generator.permutation(len(counts))
+    heard = []
+    monkeypatch.setattr(pixels, "TILE", 4096)
+    apart = three_with_triples.engine.compute(counts[order], heard.append)
+    assert heard == [4096, 8192, 9000]
+    for name in together.__annotations__:
+        # Variances are differences of squares in single precision.
+        close = 0.006 if "variance" in name else 1e-4
+        np.testing.assert_allclose(
+            getattr(apart, name), getattr(together, name)[order], atol=close, err_msg=name
+        )
+
+
+def test_mean_fractions_of_a_map_agree_with_the_pass_pixel_by_pixel(three_by_pairs):
+    counts, fraction, _ = draw(three_by_pairs, 12_000, np.random.default_rng(8))
+    found = three_by_pairs.engine.mean_fractions(counts, three_by_pairs.engine.parameters)
+    by_pixels = three_by_pairs.engine.compute(counts).fraction.mean(axis=0)
+    np.testing.assert_allclose(found, by_pixels, atol=0.004)
+    np.testing.assert_allclose(found, fraction.mean(axis=0), atol=0.008)
