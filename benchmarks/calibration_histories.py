@@ -2,8 +2,8 @@
 
     python benchmarks/calibration_histories.py [--histories 36] [--doubled 6]
 
-Each history is fitted as a user would fit it (default priors, shorter chains). Results are written
-after every fit to benchmarks/results/calibration_histories.json, and a later run goes on from there.
+Each history is fitted as a user would fit it (default priors, shorter chains). Results are stored
+after every fit in benchmarks/results/calibration_histories.json; a later run goes on from there.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def history(index: int, table: xr.Dataset) -> dict[str, Any]:
 
 
 def doubled(index: int, table: xr.Dataset, before: dict[str, Any]) -> dict[str, Any]:
-    """Fit a history again with twice the nodes: how far does the duration move?"""
+    """Fit a history again with twice the nodes, to see how far the duration moves."""
     generator = np.random.default_rng(7000 + index)
     n_grains, n_ages = int(generator.integers(3, 6)), int(generator.integers(2, 6))
     duration = float(np.exp(generator.uniform(np.log(4), np.log(25))))
