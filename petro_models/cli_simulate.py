@@ -95,3 +95,51 @@ def simulate_phase_maps(
         (stage / "problem.toml").write_text(PHASE_MAPS_PROBLEM, encoding="utf-8")
     for name in names:
         typer.echo(f"wrote {folder / name}")
+
+
+@simulate_app.command("histories")
+def simulate_histories(
+    folder: Annotated[Path, typer.Argument(metavar="OUT_FOLDER")],
+    path: Annotated[str, typer.Option(help="Path in pressure and temperature.")] = "clockwise",
+    table: Annotated[str, typer.Option(help="Shipped garnet table.")] = "white2014",
+    grains: Annotated[int, typer.Option(help="Garnets.")] = 3,
+    positions: Annotated[int, typer.Option(help="Analyses of each garnet.")] = 40,
+    ages: Annotated[int, typer.Option(help="Dated zones.")] = 3,
+    noise: Annotated[float, typer.Option(help="Scatter of the fractions, one sd.")] = 0.004,
+    seed: Annotated[int, typer.Option(help="Same seed, same garnets.")] = 0,
+    force: Force = False,
+) -> None:
+    """Write garnet profiles, ages, a problem file that fits them, and the truth behind them."""
+    import tomli_w
+
+    from petro_models.histories.simulate import simulate_history
+    from petro_models.io.history_out import write_garnet_profiles, write_zone_ages
+    from petro_models.thermodynamics.bundled import bundled_table
+
+    names = ["profiles.csv", "problem.toml", "truth.nc", *(["ages.csv"] if ages else [])]
+    refuse_existing([folder / name for name in names], force)
+    profiles, dated, truth = simulate_history(
+        bundled_table(table),
+        path,
+        n_grains=grains,
+        n_positions=positions,
+        n_ages=ages,
+        noise=noise,
+        seed=seed,
+    )
+    rims, numbers = (
+        profiles[name].to_series().rename(str).to_dict()
+        for name in ("rim_radius_um", "number_density")
+    )
+    data: dict[str, object] = {"profiles": "profiles.csv", "bundled_table": table}
+    data |= {"ages": "ages.csv"} if dated is not None else {}
+    data |= {"rim_radius_um": rims, "number_density": numbers}
+    with staged(folder) as stage:
+        write_garnet_profiles(profiles, stage / "profiles.csv")
+        if dated is not None:
+            write_zone_ages(dated, profiles, stage / "ages.csv")
+        truth.to_netcdf(stage / "truth.nc", engine="netcdf4")
+        problem = tomli_w.dumps({"problem": {"kind": "histories"}, "data": data})
+        (stage / "problem.toml").write_text(problem, encoding="utf-8")
+    for name in names:
+        typer.echo(f"wrote {folder / name}")

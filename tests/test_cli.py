@@ -14,11 +14,14 @@ import pytest
 import xarray as xr
 
 from petro_models import cli, datasets
+from petro_models.configuration import load_configuration, make_problem
 from petro_models.errors import FitError
+from petro_models.histories.simulate import simulate_history
 from petro_models.io.fits import load, save, write_text
 from petro_models.io.staging import staged
 from petro_models.mass_transfer.problem import MassTransfer
 from petro_models.mass_transfer.simulate import simulate_mass_table
+from petro_models.thermodynamics.bundled import bundled_table
 
 PROBLEM = """
 [problem]
@@ -366,3 +369,25 @@ def test_usage_error_is_one_message_and_exit_1(arguments, expected, capsys):
     assert captured.err.startswith("error: ")
     assert expected in captured.err
     assert captured.out == ""
+
+
+# -- histories -----------------------------------------------------------------------------------
+
+
+def test_simulated_garnets_are_read_back_and_make_a_problem(tmp_path, capsys):
+    folder = tmp_path / "garnets"
+    arguments = ["--grains", "2", "--positions", "12", "--ages", "2", "--seed", "3"]
+    assert cli.run(["simulate", "histories", str(folder), *arguments]) == 0
+    assert names(folder) == ["ages.csv", "problem.toml", "profiles.csv", "truth.nc"]
+    problem = make_problem(load_configuration(folder / "problem.toml"))
+    profiles, ages, _ = simulate_history(
+        bundled_table(), n_grains=2, n_positions=12, n_ages=2, seed=3
+    )
+    for name in ("radius_um", "composition", "composition_sd", "rim_radius_um"):
+        np.testing.assert_allclose(problem.data[name], profiles[name], rtol=1e-7)
+    for name in ("zone_inner_um", "zone_age_Ma", "zone_age_sd_Ma"):
+        np.testing.assert_allclose(problem.data[name], ages[name], rtol=1e-7)
+    assert cli.run(["simulate", "histories", str(folder)]) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert cli.run(["simulate", "histories", str(tmp_path / "x"), "--path", "clokwise"]) == 1
+    assert "did you mean 'clockwise'?" in capsys.readouterr().err

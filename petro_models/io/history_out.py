@@ -1,0 +1,66 @@
+"""Write garnet profiles and dated zones as CSV, for the readers here."""
+
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+
+from petro_models.io.fits import write_text
+
+DIGITS = "%.9g"
+
+
+def write_garnet_profiles(profiles: xr.Dataset, path: str | Path) -> Path:
+    """Write profiles as CSV; read them back with ``read_garnet_profiles(path)``.
+
+    Radii of the rims and numbers of grains are not columns of that file: give them to the reader.
+
+    Parameters
+    ----------
+    profiles
+        As `garnet_profiles` gives them.
+    path
+        CSV file; one of that name is replaced only once the new one is whole.
+
+    Raises
+    ------
+    FitError
+        If the folder does not exist or cannot be written.
+    """
+    grains = profiles["grain"].to_numpy()[profiles["grain_index"].to_numpy().astype(int)]
+    columns = {"grain": grains, "r_um": profiles["radius_um"].to_numpy()}
+    for prefix, name in (("X", "composition"), ("sd", "composition_sd")):
+        for member in profiles["endmember"].to_numpy():
+            columns[f"{prefix}_{member}"] = profiles[name].sel(endmember=member).to_numpy()
+    text = pd.DataFrame(columns).to_csv(index=False, float_format=DIGITS, lineterminator="\n")
+    return write_text(text, path)
+
+
+def write_zone_ages(ages: xr.Dataset, profiles: xr.Dataset, path: str | Path) -> Path:
+    """Write dated zones as CSV; read them back with ``read_zone_ages(path, profiles)``.
+
+    Parameters
+    ----------
+    ages
+        As `zone_ages` gives them.
+    profiles
+        The profiles whose grains they belong to.
+    path
+        CSV file; one of that name is replaced only once the new one is whole.
+
+    Raises
+    ------
+    FitError
+        If the folder does not exist or cannot be written.
+    """
+    grains = profiles["grain"].to_numpy()[ages["zone_grain_index"].to_numpy().astype(int)]
+    columns = {"grain": grains}
+    for column, name in (
+        ("r_inner_um", "zone_inner_um"),
+        ("r_outer_um", "zone_outer_um"),
+        ("age_Ma", "zone_age_Ma"),
+        ("sd_Ma", "zone_age_sd_Ma"),
+    ):
+        columns[column] = ages[name].to_numpy()
+    text = pd.DataFrame(columns).to_csv(index=False, float_format=DIGITS, lineterminator="\n")
+    return write_text(text, path)
