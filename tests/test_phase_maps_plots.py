@@ -292,7 +292,7 @@ def test_bands_of_a_transect_are_its_two_intervals(strip):
 def test_a_strip_across_several_phases_shows_their_fractions(fit):
     mixed = transect(fit, (40, 120), (200, 130), width_um=12)
     figure = plots.plot_transect(mixed, ["SiO2"])
-    assert [axes.get_ylabel() for axes in figure.axes] == ["SiO₂ (wt%)", "fraction"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["SiO₂\n(wt%)", "fraction"]
     assert "Chlorite" in labels_of_legend(figure)
 
 
@@ -301,13 +301,22 @@ def test_end_members_of_a_garnet_transect_are_drawn_and_become_a_profile(fit):
     strip = transect(fit, (40, 120), (200, 120), width_um=10, phase="Garnet", formula=formula)
     figure = plots.plot_transect(strip)
     labels = [axes.get_ylabel() for axes in figure.axes]
-    assert labels[:2] == ["almandine (fraction)", "pyrope (fraction)"]
+    assert labels[:2] == ["almandine\n(fraction)", "pyrope\n(fraction)"]
     profile = garnet_profile(strip, centre=80.0)
     np.testing.assert_allclose(profile.filter(like="X_").sum(axis=1), 1, atol=1e-9)
     core, rim = profile["X_sps"][profile["r_um"] < 10], profile["X_sps"][profile["r_um"] > 60]
     assert core.mean() > 3 * rim.mean()
     with pytest.raises(DataError, match="carries no garnet end members"):
         garnet_profile(transect(fit, (40, 120), (200, 120)))
+
+
+def test_an_end_member_that_is_nowhere_is_not_drawn(fit):
+    formula = partial(structural_formula, mineral="garnet")
+    strip = transect(fit, (40, 120), (200, 120), width_um=10, phase="Garnet", formula=formula)
+    strip["end_member_fraction"].loc[{"end_member": "pyrope"}] = 0.0
+    labels = [axes.get_ylabel() for axes in plots.plot_transect(strip).figure.axes]
+    assert "almandine\n(fraction)" in labels
+    assert "pyrope\n(fraction)" not in labels
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_modes_of_fit_and_classical_methods_stand_in_one_table(html, fit):
     for name in ("this fit", "k-means", "Gaussian mixture", "Poisson unmixing", "single pixel"):
         assert name in table
     for mode in fit["derived"]["mode"].to_numpy():
-        assert f"{100 * mode:.1f} ± " in table
+        assert f"{100 * mode:.2f} ± " in table
     assert "not run: qntmap needs the intensities of the spots" in table
 
 

@@ -1,16 +1,20 @@
+import base64
+import io
 import os
 import re
 import shutil
+import urllib.parse
 
 import numpy as np
 import pytest
 import xarray as xr
+from PIL import Image
 
 import petro_models as petro
 from petro_models import Prior, datasets
 from petro_models.errors import FitError
 from petro_models.mass_transfer.tables import data_tables
-from petro_models.report import report, write_report
+from petro_models.report import report, style, write_report
 from petro_models.report.cards import Card, Cell, Paragraph, Table, in_order, interval, number
 from petro_models.report.figures import shown_first
 from petro_models.report.generic import compact
@@ -273,6 +277,28 @@ def test_a_long_labelled_prior_is_shown_by_value():
     assert compact("Al=0.7, Si=0.4, Ti=0.7") == "0.7: Al Ti; 0.4: Si"
     assert compact("Normal(mu=0, sigma=0.5; sample)") == "Normal(mu=0, sigma=0.5; sample)"
     assert compact("0.03") == "0.03"
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_images_in_figures_are_packed_without_changing_a_pixel(few):
+    """A map of few colours gets a palette; one of many stays as it was."""
+    colours = np.random.default_rng(1).integers(0, 256, (12 if few else 4096, 3), dtype=np.uint8)
+    pixels = colours[np.random.default_rng(2).integers(0, len(colours), (96, 96))]
+    figure = style.new_figure(1.0, 1.0)
+    figure.set_dpi(96)
+    figure.figimage(pixels)
+    figure.set_layout_engine("none")
+    address = style.svg_data_address(figure)
+    content = urllib.parse.unquote(address.partition(",")[2])
+    if ";base64" in address.partition(",")[0]:
+        content = base64.b64decode(content).decode()
+    encoded = re.search(r"data:image/png;base64,\s*([A-Za-z0-9+/=\s]+)", content)[1]
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as image:
+        assert (image.mode == "P") == few
+        shown = np.asarray(image.convert("RGB"))
+    wanted, found = (np.unique(each.reshape(-1, 3), axis=0) for each in (pixels, shown))
+    np.testing.assert_array_equal(np.isin(wanted, found), True)
+    assert shown.shape[0] >= 96
 
 
 def test_numbers_keep_the_digits_that_mean_something():

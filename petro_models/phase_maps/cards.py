@@ -28,7 +28,7 @@ FRACTIONS_SHOWN = 3
 OXIDES_SHOWN = 3
 ZONINGS_SHOWN = 2
 FEWEST_ZONED_PIXELS = 200
-REALLY_ZONED = 1.5
+REALLY_ZONED = 1.2
 """Spread of an oxide among a phase's pure pixels over their error, from which it is worth a map."""
 
 CLASSICAL = (
@@ -221,10 +221,10 @@ def baselines_card(problem: "PhaseMaps", fit: xr.DataTree) -> Card:
     found = [own, *run_baselines(problem.data)]
     rows: list[list[Cell | str]] = []
     for one in found:
-        shares = [f"{100 * share:.1f}" if np.isfinite(share) else "–" for share in one.mode]
+        shares = [f"{100 * share:.2f}" if np.isfinite(share) else "–" for share in one.mode]
         if one is own:
             shares = [
-                f"{text} ± {100 * float(sd):.1f}"
+                f"{text} ± {100 * float(sd):.2f}"
                 for text, sd in zip(shares, answers["mode_sd"].to_numpy(), strict=True)
             ]
         mark = "strong" if one is own else "muted" if one.note.startswith("not run") else ""

@@ -23,6 +23,8 @@ BINS = 80
 MOST_PANELS = 6
 SHOWN_FRACTION = 0.02
 """Phases that nowhere on a transect hold more than this are not drawn."""
+ABSENT = 1e-3
+"""Curves that nowhere on a transect exceed this are not drawn unless asked for."""
 SHOWN_OXIDE = 0.3
 """Oxides of less wt% than this everywhere on a transect are not drawn unless asked for."""
 
@@ -162,7 +164,7 @@ def plot_transect(strip: xr.Dataset, names: Sequence[str] | None = None) -> Figu
     unit = "µm" if strip["position"].attrs["units"] == "um" else "pixel"
     for axes, (label, curve) in zip(panels, curves.items(), strict=False):
         _draw_curve(axes, distance, curve)
-        axes.set_ylabel(label)
+        axes.set_ylabel(label.replace(" (", "\n("))
         axes.locator_params(axis="y", nbins=4)
         axes.grid()
     colours = phase_colours(len(phases))
@@ -208,6 +210,8 @@ def _curves(strip: xr.Dataset, names: Sequence[str] | None) -> dict[str, Curve]:
     if names is None:
         chosen = ["end_member_fraction"] if "end_member_fraction" in added else added
         curves = _curves(strip, chosen or _telling_oxides(strip))
+        some = {label: c for label, c in curves.items() if np.nanmax(np.abs(c[0])) > ABSENT}
+        curves = some or curves
         return dict(list(curves.items())[:MOST_PANELS])
     curves = {}
     for name in names:

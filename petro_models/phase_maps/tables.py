@@ -44,7 +44,7 @@ def mode_table(fit: xr.DataTree) -> Table:
             [
                 phase_cell(answers, int(k)),
                 f"{mode:.2f}",
-                interval(low, high),
+                f"{low:.2f} to {high:.2f}",
                 _percent(pure.mean()),
                 _percent(shared.mean()),
                 number(float(np.median(errors[pure])), 2) if pure.any() else "–",

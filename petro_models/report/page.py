@@ -68,7 +68,8 @@ def title_of(problem: "InverseProblem") -> str:
 def provenance_line(problem: "InverseProblem", fit: xr.DataTree) -> str:
     """Say in one line what this is a report of."""
     version = json.loads(fit.attrs["versions"]).get("petro_models", "")
-    sizes = ", ".join(f"{dim}: {size}" for dim, size in problem.data.sizes.items())
+    # Sorted, as a file does not keep the order of dims.
+    sizes = ", ".join(f"{dim}: {size}" for dim, size in sorted(problem.data.sizes.items()))
     return (
         f"petro_models {version} · {sizes} · {fit.attrs['sampler']} · seed {fit.attrs['seed']} · "
         f"fitted {fit.attrs['created']} · model {fit.attrs['model_id']}"
