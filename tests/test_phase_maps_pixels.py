@@ -175,7 +175,7 @@ TOLERANCES = {
         "fraction": 0.012,
         "pure": 0.03,
         "wt": 0.8,
-        "axis": 0.05,
+        "axis": 0.12,
         "tail": 0.03,
         "tight": False,
     },
