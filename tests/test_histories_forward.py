@@ -171,6 +171,15 @@ def test_radii_in_millimetres_become_micrometres(tmp_path) -> None:
     assert read_garnet_profiles(file)["radius_um"].values.tolist() == [100.0, 200.0]
 
 
+def test_a_real_traverse_is_read_with_its_own_headers(real_data) -> None:
+    """Tabs, other headers and another order of columns; cut at its core, it is a profile."""
+    file = real_data / "garnet_profiles" / "diffusiongarnet" / "1D" / "Data_Grt_1D.txt"
+    names = {"Distance (um)": "r_um"} | {f"X{n}": f"X_{n}" for n in ("alm", "prp", "grs", "sps")}
+    profile = read_garnet_profiles(file, columns=names, sd=0.005)
+    assert profile.sizes["position"] == 871
+    assert float(profile["composition"].sel(endmember="alm")[0]) == pytest.approx(0.81492492)
+
+
 def test_ages_outside_their_grain_are_refused() -> None:
     profiles = garnet_profiles(pd.DataFrame({"r_um": [10, 100], "X_prp": [0.1, 0.1]}))
     frame = pd.read_csv(io.StringIO("r_um,age_Ma,sd_Ma\n500,90,0.3\n"))

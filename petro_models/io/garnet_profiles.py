@@ -33,8 +33,9 @@ def read_garnet_profiles(
     Parameters
     ----------
     path
-        CSV with the columns ``r_um`` (or ``r_mm``, ``r_cm``; distance from the centre), ``X_alm
-        X_prp X_grs X_sps`` (fractions, any of them), optionally ``grain`` and ``sd_alm`` ....
+        Table (comma, semicolon or tab) with the columns ``r_um`` (or ``r_mm``, ``r_cm``; distance
+        from the centre), ``X_alm X_prp X_grs X_sps`` (fractions, any of them), optionally
+        ``grain`` and ``sd_alm`` ....
     columns
         Header in the file -> one of these names, for other headers.
     sd, rim_radius_um, number_density
@@ -89,6 +90,13 @@ def read_zone_ages(path: str | Path, profiles: xr.Dataset) -> xr.Dataset:
     return zone_ages(frame, profiles, source=file.name)
 
 
+def _separator(file: Path) -> str:
+    """Tell tabs and semicolons from commas by the first line that is no comment."""
+    with file.open(encoding="utf-8-sig") as lines:
+        first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+    return max(",\t;", key=first.count)
+
+
 def _read(
     file: Path, known: tuple[str, ...], columns: dict[str, str], ignore: list[str]
 ) -> pd.DataFrame:
@@ -96,7 +104,14 @@ def _read(
     if not file.is_file():
         raise DataError(f"there is no file {file}")
     try:
-        frame = pd.read_csv(file, comment="#", dtype={"grain": str}, skipinitialspace=True)
+        frame = pd.read_csv(
+            file,
+            sep=_separator(file),
+            comment="#",
+            dtype={"grain": str},
+            skipinitialspace=True,
+            encoding="utf-8-sig",
+        )
     except (ValueError, UnicodeDecodeError) as error:
         raise FormatError(f"{file.name}: cannot be read as CSV: {error}") from error
     for header in columns:
