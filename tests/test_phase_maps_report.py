@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import xarray as xr
+from fitlike_phase_map import fitlike
 
 import petro_models as petro
 from petro_models import cli_simulate
@@ -159,18 +160,21 @@ def test_the_saved_file_alone_gives_the_same_page(fit, html, tmp_path):
     assert re.sub(r'src="[^"]*"', "", page) == re.sub(r'src="[^"]*"', "", html)
 
 
-def test_only_a_zoned_phase_gets_a_map_of_its_zoning(fit):
-    found = cards.zonings(fit["derived"].to_dataset())
-    assert {phase for phase, _, _ in found} == {"Garnet"}
+def test_only_a_zoned_phase_gets_a_map_of_its_zoning():
+    answers = fitlike(seed=1)[0]["derived"].to_dataset()
+    ((phase, oxide, ratio),) = cards.zonings(answers)
+    assert (phase, oxide) == ("Garnet", "MnO")
+    assert ratio > 2
 
 
 def test_classical_methods_find_the_modes_of_distinct_phases_to_some_percent(problem, simulated):
     truth = simulated[2]["phase_fraction"].mean(("y", "x")).to_numpy()
     found = {one.name: one for one in baselines.run_baselines(problem.data)}
-    for name in ("k-means", "Gaussian mixture", "Poisson unmixing"):
+    # Three phases of quite different counts. The mixture gives the widest of its classes the
+    # pixels of the boundaries, some 10 % of this map.
+    for name, error in (("k-means", 0.03), ("Gaussian mixture", 0.1), ("Poisson unmixing", 0.03)):
         np.testing.assert_allclose(found[name].mode.sum(), 1.0, atol=1e-6)
-        # Three phases of quite different counts: every method finds the modes to some percent.
-        np.testing.assert_allclose(found[name].mode, truth, atol=0.06)
+        np.testing.assert_allclose(found[name].mode, truth, atol=error)
 
 
 def test_classical_predictions_at_spots_are_of_the_right_size(problem):
