@@ -26,9 +26,15 @@ def headline(problem: "Histories", fit: xr.DataTree) -> list[str]:
     """Say path, peak, time and clock in sentences."""
     derived = fit["derived"].to_dataset()
     first, last = (_conditions(derived, place) for place in _ends(problem))
-    sentences = [
+    sentences = []
+    if _table_fit(fit).verdict == "FAIL":
+        sentences.append(
+            "The table does not fit this garnet: its bulk is not the bulk that grew it, and the "
+            "numbers below mean little."
+        )
+    sentences.append(
         f"Growth runs from {first} to {last} (medians with 90 % intervals, first to last analysis)."
-    ]
+    )
     peak = _interval(derived, "peak_temperature_C", 0)
     pressure = _interval(derived, "peak_pressure_kbar", 1)
     sentences.append(
