@@ -7,7 +7,12 @@ import xarray as xr
 
 from petro_models.inference import progress
 from petro_models.inference.predictive import thin
-from petro_models.phase_maps.likelihood import MapParameters, SpotParameters, predict_spots
+from petro_models.phase_maps.likelihood import (
+    MapParameters,
+    SpotParameters,
+    predict_spots,
+    spot_pure_probability,
+)
 from petro_models.phase_maps.observations import Observations, flat_counts
 from petro_models.phase_maps.pixels import PixelAnswers, PixelEngine
 from petro_models.priors import Priors
@@ -15,7 +20,8 @@ from petro_models.priors import Priors
 GLOBAL_DRAWS = 48
 """Draws of the global unknowns, shared by all pixels, that map-wide sums are taken over."""
 PIXELS_FOR_SUMS = 30_000
-SPOT_DRAWS = 200
+SPOT_PARAMETERS, SPOT_REPEATS = 40, 10
+"""Draws of the global unknowns, and of analyses for each, behind predictions at spots."""
 UNKNOWN = 0.5
 WT = {"units": "wt%"}
 
@@ -340,23 +346,36 @@ def _summarised(
 
 def _spots(draws: ParameterDraws, observations: Observations, seed: int) -> dict[str, xr.DataArray]:
     """Predict every analysis from the map alone, its own label unseen."""
-    generator = np.random.default_rng(seed)
-    count = len(draws.maps.intensity)
-    chosen = generator.integers(0, count, SPOT_DRAWS)
-    predicted = np.stack(
-        [
-            predict_spots(*draws.at(int(index)), observations, generator, outliers=False)
-            for index in chosen
-        ]
-    )
+    predicted = draw_analyses(draws, observations, np.random.default_rng(seed))
     dims = ("spot", "oxide")
     low, middle, high = np.quantile(predicted, [0.05, 0.5, 0.95], axis=0)
+    pure = spot_pure_probability(*draws.mean, observations)
     return {
+        "spot_pure_probability": xr.DataArray(
+            pure,
+            dims=("phase", "spot"),
+            attrs={"units": "1", "long_name": "probability that the spot is this phase alone"},
+        ),
         "spot_predicted": xr.DataArray(middle, dims=dims, attrs=WT),
         "spot_predicted_sd": xr.DataArray(predicted.std(axis=0), dims=dims, attrs=WT),
         "spot_predicted_low": xr.DataArray(low, dims=dims, attrs=WT),
         "spot_predicted_high": xr.DataArray(high, dims=dims, attrs=WT),
     }
+
+
+def draw_analyses(
+    draws: ParameterDraws, observations: Observations, generator: np.random.Generator
+) -> np.ndarray:
+    """Draw what analyses at every spot would give (draw, s, o), without gross outliers."""
+    chosen = generator.integers(0, len(draws.maps.intensity), SPOT_PARAMETERS)
+    return np.concatenate(
+        [
+            predict_spots(
+                *draws.at(int(i)), observations, generator, outliers=False, repeats=SPOT_REPEATS
+            )
+            for i in chosen
+        ]
+    )
 
 
 def _as_map(

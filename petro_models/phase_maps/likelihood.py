@@ -1,6 +1,7 @@
 """The two likelihoods of phase maps as PyMC distributions, their densities computed by JAX."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -385,7 +386,7 @@ def _draw_spots(
     """Draw an analysis at every spot from what the counts around it allow."""
     return predict_spots(
         MapParameters(*parameters[:4]), SpotParameters(*parameters[4:]), observations, rng
-    )
+    )[0]
 
 
 def predict_spots(
@@ -394,31 +395,48 @@ def predict_spots(
     observations: Observations,
     generator: np.random.Generator,
     outliers: bool = True,
+    repeats: int = 1,
 ) -> np.ndarray:
-    """Draw the composition that an analysis at every spot would give, labels unseen, (s, o)."""
+    """Draw what analyses at every spot would give, labels unseen, (repeat, s, o)."""
+    moments, chance = _spot_chance(observations, parameters, spots)
+    share = float(spots.outlier) if outliers else 0.0
+    return np.stack(
+        [_draw_analyses(moments, chance, observations, generator, share) for _ in range(repeats)]
+    )
+
+
+def spot_pure_probability(
+    parameters: MapParameters, spots: SpotParameters, observations: Observations
+) -> np.ndarray:
+    """Give the probability that each spot lies on each phase alone, by counts alone (k, s)."""
+    _, chance = _spot_chance(observations, parameters, spots)
+    weight = np.exp(chance - chance.max(axis=(1, 2), keepdims=True)).sum(axis=1)
+    weight /= weight.sum(axis=1, keepdims=True)
+    return weight[:, :-1][:, observations.cells.is_pure].T
+
+
+def _draw_analyses(
+    moments: list[tuple[np.ndarray, ...]],
+    chance: np.ndarray,
+    observations: Observations,
+    generator: np.random.Generator,
+    outlier_share: float,
+) -> np.ndarray:
+    """Draw place and cell of every spot, then the composition given the counts there (s, o)."""
     n_elements = len(observations.dead_share)
-    moments = [
-        tuple(np.asarray(x) for x in spot_cells(parameters, spots, observations, share))
-        for share in (1.0, observations.noise_share)
-    ]
-    chance = _place_and_cell_log_chance(moments, parameters, spots, observations)
     counts, averaged = observations.place_counts, observations.place_averaged
     flat = chance.reshape(len(counts), -1)
     picked = (flat + generator.gumbel(size=flat.shape)).argmax(axis=1)
     place, cell = np.divmod(picked, chance.shape[-1])
     middle, width = broad_composition(observations)
     drawn = middle + width * generator.normal(size=(len(counts), len(middle)))
-    spot = np.arange(len(counts))
     strange = cell == chance.shape[-1] - 1
-    if outliers:
-        strange |= generator.uniform(size=len(cell)) < float(spots.outlier)
+    strange |= generator.uniform(size=len(cell)) < outlier_share
+    kind_of_spot = averaged[np.arange(len(counts)), place]
     for kind, (mean, covariance) in enumerate(moments):
-        for index in np.unique(cell[~strange]):
-            mine = np.flatnonzero(
-                (cell == index) & ~strange & (averaged[spot, place] == bool(kind))
-            )
-            if not mine.size:
-                continue
+        regular = ~strange & (kind_of_spot == bool(kind))
+        for index in np.unique(cell[regular]):
+            mine = np.flatnonzero(regular & (cell == index))
             cross = covariance[index, :n_elements, n_elements:]
             gain = np.linalg.solve(covariance[index, :n_elements, :n_elements], cross).T
             residual = counts[mine, place[mine]] - mean[index, :n_elements]
@@ -430,28 +448,42 @@ def predict_spots(
     return drawn
 
 
-def _place_and_cell_log_chance(
-    moments: list[tuple[np.ndarray, np.ndarray]],
-    parameters: MapParameters,
-    spots: SpotParameters,
-    observations: Observations,
-) -> np.ndarray:
+def _spot_chance(
+    observations: Observations, parameters: MapParameters, spots: SpotParameters
+) -> tuple[list[tuple[np.ndarray, ...]], np.ndarray]:
+    """Give the cells' moments, for single and for averaged pixels, and `_log_chance`."""
+    moments, chance = _log_chance(
+        observations,
+        MapParameters(*(np.asarray(value, float) for value in parameters)),
+        SpotParameters(*(np.asarray(value, float) for value in spots)),
+    )
+    return [tuple(np.asarray(x) for x in pair) for pair in moments], np.asarray(chance)
+
+
+@partial(jax.jit, static_argnums=0)
+def _log_chance(
+    observations: Observations, parameters: MapParameters, spots: SpotParameters
+) -> tuple[list[tuple[jax.Array, jax.Array]], jax.Array]:
     """Give the log chance of each place and cell at each spot, by counts alone (s, w, c + 1)."""
     anchors, n_elements = observations.anchors, len(observations.dead_share)
     counts = observations.place_counts
     flat, averaged = counts.reshape(-1, n_elements), observations.place_averaged.ravel()
-    inside = np.empty((len(flat), len(observations.cells.class_of_cell)))
+    moments = [
+        spot_cells(parameters, spots, observations, share)
+        for share in (1.0, observations.noise_share)
+    ]
+    inside = jnp.zeros((len(flat), len(observations.cells.class_of_cell)))
     for (mean, covariance), rows in zip(moments, (~averaged, averaged), strict=True):
-        inside[rows] = density.log_density(
-            jnp.asarray(mean[:, :n_elements]),
-            jnp.asarray(covariance[:, :n_elements, :n_elements]),
-            jnp.asarray(flat[rows]),
+        found = density.log_density(
+            mean[:, :n_elements],
+            covariance[:, :n_elements, :n_elements],
+            flat[rows],
             _frame(observations),
         )
-    outside = unknown_log_density(jnp.asarray(flat), anchors.unknown_mean, anchors.unknown_sd)
-    both = np.concatenate([inside, np.asarray(outside)[:, None]], axis=1)
-    both = both + np.asarray(cell_log_weight(parameters.class_weight, observations))
-    chance = both - np.asarray(logsumexp(jnp.asarray(both), axis=1, keepdims=True))
-    chance = chance + np.asarray(log_target(spots, observations))
-    place = np.asarray(log_place(spots, observations))
-    return chance.reshape(*counts.shape[:2], -1) + place[..., None]
+        inside = inside.at[rows].set(found)
+    outside = unknown_log_density(flat, anchors.unknown_mean, anchors.unknown_sd)
+    both = jnp.concatenate([inside, outside[:, None]], axis=1)
+    both = both + cell_log_weight(parameters.class_weight, observations)
+    chance = both - logsumexp(both, axis=1, keepdims=True) + log_target(spots, observations)
+    place = log_place(spots, observations)
+    return moments, chance.reshape(*counts.shape[:2], -1) + place[..., None]

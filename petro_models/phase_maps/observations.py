@@ -23,7 +23,7 @@ MATRIX_SCATTER = 0.06
 SURE = 0.6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Observations:
     """Numbers the model is declared on; k phases, e elements, o oxides, s spots, w places.
 

@@ -24,8 +24,9 @@ from petro_models.phase_maps.likelihood import (
 )
 from petro_models.phase_maps.observations import Observations
 
+_counting_cells, _coefficients = jax.jit(density.counting_cells), jax.jit(density.coefficients)
 TILE = 65_536
-BLOCKS = (4096, 1024, 256)
+BLOCKS = (4096, 512)
 """Pixels of one patch are computed in blocks of these sizes, so that few programs are compiled."""
 POSITION_BINS = 4
 """Bins of the fraction over which positions along axes are taken as smooth."""
@@ -205,7 +206,7 @@ class PixelEngine:
     def moments_at(self, fraction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Give mean and covariance of the counts at exact fractions (g, k)."""
         none = np.zeros((len(fraction), fraction.shape[1], fraction.shape[1]))
-        found = density.counting_cells(
+        found = _counting_cells(
             self.mean, self.covariance, fraction, none, self.observations.dead_share
         )
         return np.asarray(found[0]), np.asarray(found[1])
@@ -336,7 +337,7 @@ class PixelEngine:
         single = jnp.float32
         low, high, order = _edges(own.T, n_corners)
         return _Nodes(
-            jnp.asarray(density.coefficients(mean, covariance, self.frame), dtype=single),
+            jnp.asarray(_coefficients(mean, covariance, self.frame), dtype=single),
             jnp.asarray(log_weight, dtype=single),
             jnp.asarray(_averages(own, fraction[:, axis_phase[axes]], bins, drift), dtype=single),
             jnp.asarray(bin_mean, dtype=single),

@@ -69,7 +69,7 @@ class PhaseMaps(InverseProblem):
     kind: ClassVar[str] = "phase-maps"
     model_version: ClassVar[int] = 1
     predictive_draws: ClassVar[int] = 200
-    prior_draws: ClassVar[int] = 200
+    prior_draws: ClassVar[int] = 100
     predictive_kept: ClassVar[int | None] = 20
 
     def __init__(

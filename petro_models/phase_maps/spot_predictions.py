@@ -5,12 +5,9 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from petro_models.phase_maps.derived import parameter_draws
-from petro_models.phase_maps.likelihood import predict_spots
+from petro_models.phase_maps.derived import draw_analyses, parameter_draws
 from petro_models.phase_maps.observations import Observations, cut_places
 from petro_models.phase_maps.problem import PhaseMaps
-
-DRAWS = 400
 
 
 def predict_analyses(
@@ -38,10 +35,7 @@ def predict_analyses(
     observed = _around(problem, spots)
     draws = parameter_draws(posterior, problem.observations, problem.priors)
     generator = np.random.default_rng(seed)
-    chosen = generator.integers(0, len(draws.maps.intensity), DRAWS)
-    drawn = np.stack(
-        [predict_spots(*draws.at(int(i)), observed, generator, outliers=False) for i in chosen]
-    )
+    drawn = draw_analyses(draws, observed, generator)
     low, middle, high = np.quantile(drawn, [0.05, 0.5, 0.95], axis=0)
     dims, attrs = ("spot", "oxide"), {"units": "wt%"}
     return xr.Dataset(
