@@ -141,7 +141,7 @@ def test_published_maps_are_shown_but_not_copied(real_data, tmp_path, capsys):
 
 
 def test_conditions_and_registration_of_a_map_survive_the_round_trip(tmp_path):
-    maps, spots, _ = simulate_phase_maps(12, 14, 2, 3, n_spots=2, dead_time_ns=900, seed=1)
+    maps, spots, _ = simulate_phase_maps(24, 26, 2, 3, n_spots=2, dead_time_ns=900, seed=1)
     maps["probe_current_nA"] = 100.0
     maps["stage_to_pixel"][:] = [[500.0, 0.0, 3.0], [0.0, -500.0, 9.0]]
     maps["stage_to_pixel"].attrs["units"] = "mm"
