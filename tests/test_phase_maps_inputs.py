@@ -285,7 +285,6 @@ def test_spots_far_outside_the_map_are_named(simulated):
         PhaseMaps(maps, spots.assign(column=("spot", column)), pixels=200)
 
 
-@pytest.mark.xfail(strict=True, reason="the phase is blamed, not the spot that has no position")
 def test_a_spot_without_a_position_is_named(simulated):
     maps, spots, _ = simulated
     column, row = spots["column"].to_numpy().copy(), spots["row"].to_numpy().copy()

@@ -236,11 +236,6 @@ def test_standard_deviations_among_three_phases_are_never_too_short(three_by_pai
         assert (found > 0.9 * exact - allowed).all()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="cells outside the chosen pair enter by their mean fraction: pure pixels among three "
-    "phases get variances of wt% that are about twice too large",
-)
 def test_variances_of_pure_pixels_among_three_phases_are_not_inflated(three_by_pairs):
     (_, found, _), (_, exact, _) = standard_deviations(three_by_pairs, 120)
     counts, _, _ = draw(three_by_pairs, 120, np.random.default_rng(5))

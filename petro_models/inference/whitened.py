@@ -66,7 +66,7 @@ class Laplace:
     log_evidence: float
     gradient_norm: float
 
-    def constrained(self, points: np.ndarray) -> dict[str, np.ndarray]:
+    def constrained(self, points: np.ndarray | jax.Array) -> dict[str, np.ndarray]:
         """Give the free variables by name at flat unconstrained points (point, size)."""
         restore = _restorer(self.compiled)
         values = jax.lax.map(lambda flat: self.compiled.constrain(restore(flat)), points)

@@ -15,7 +15,7 @@ from jax.scipy.special import logsumexp
 
 from petro_models.phase_maps.cells import Cells
 from petro_models.phase_maps.density import Frame, counting_cells, log_density
-from petro_models.phase_maps.forward import counting_variance
+from petro_models.phase_maps.forward import Array, counting_variance
 
 PIXELS = 16_000
 ITERATIONS = 40
@@ -127,7 +127,7 @@ def class_probabilities(
     return _by_class(cells, responsibility)
 
 
-def unknown_log_density(values: jnp.ndarray, mean: jnp.ndarray, sd: jnp.ndarray) -> jnp.ndarray:
+def unknown_log_density(values: Array, mean: Array, sd: Array) -> Array:
     """Give the log density (n,) of the broad normal that stands for unknown matter."""
     z = (values - mean) / sd
     return (-0.5 * z**2 - jnp.log(sd) - 0.9189385332046727).sum(axis=-1)

@@ -21,8 +21,8 @@ LOG_TWO_PI = 1.8378770664093453
 class Frame(NamedTuple):
     """Origin and unit of each value (d,)."""
 
-    origin: np.ndarray
-    unit: np.ndarray
+    origin: Array
+    unit: Array
 
 
 def frame_of(values: np.ndarray) -> Frame:

@@ -4,10 +4,13 @@ Everything takes and gives arrays of NumPy or JAX. The letters of the shapes: k 
 o oxides, d = e + o, c cells, a axes of solid solution.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-type Array = jnp.ndarray
+type Array = Any
+"""An array of NumPy or JAX: the functions below and in `density` take and give either."""
 
 
 def observed_counts(true_counts: ArrayLike, dead_share: ArrayLike) -> Array:

@@ -52,6 +52,8 @@ def merge_inputs(
     """
     if spots is not None and not spots.sizes.get("spot"):
         spots = None
+    if spots is not None:
+        _require_positions(spots)
     shift = np.zeros(2)
     if spots is not None:
         shift = coarse_shift(maps, spots)
@@ -106,6 +108,17 @@ def _notes(*parts: xr.Dataset | None) -> list[str]:
         for line in str(part.attrs.get("notes", "")).splitlines()
     ]
     return list(dict.fromkeys(line for line in lines if line.strip()))
+
+
+def _require_positions(spots: xr.Dataset) -> None:
+    placed = np.isfinite(spots["column"].to_numpy()) & np.isfinite(spots["row"].to_numpy())
+    if not placed.all():
+        names = [str(name) for name in spots["spot"].to_numpy()[~placed]]
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        raise DataError(
+            f"spots {', '.join(names[:8])}{more} have no position on the map: leave them out "
+            "(spots.isel(spot=...)), or give their column and row"
+        )
 
 
 def _phase_names(

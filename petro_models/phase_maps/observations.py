@@ -334,7 +334,7 @@ def cut_places(
     height, columns = counts.shape[1:]
     inside = (place >= 0).all(-1) & (place[..., 0] < columns) & (place[..., 1] < height)
     if not inside.any(axis=1).all():
-        lost = [names[index] for index in np.flatnonzero(~inside.any(axis=1))]
+        lost = [str(name) for name in np.array(names)[~inside.any(axis=1)]]
         raise DataError(
             f"spots {', '.join(lost[:8])} lie outside the map of {columns} columns and "
             f"{height} rows: correct their positions or leave them out"

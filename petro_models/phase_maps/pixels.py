@@ -91,6 +91,31 @@ class _Coarse(NamedTuple):
     fraction: jax.Array
     to_pair: jax.Array
     to_triple: jax.Array
+    outside: "_Outside"
+
+
+class _Outside(NamedTuple):
+    """How cells outside a patch enter its pixels; c cells.
+
+    Inside a cell of a pair the counts still say where the fraction lies: it moves by
+    ``counts @ gain - offset``, at most half the cell's width, along the pair's direction.
+
+    Attributes
+    ----------
+    fraction, direction
+        Mean fractions, and how they change along the pair; zero where no pair (c, k).
+    gain, offset
+        (e, c), (c,).
+    half_width, left
+        Half the width of the cell, and the variance of the fraction given the counts (c,).
+    """
+
+    fraction: jax.Array
+    direction: jax.Array
+    gain: jax.Array
+    offset: jax.Array
+    half_width: jax.Array
+    left: jax.Array
 
 
 class _Nodes(NamedTuple):
@@ -246,16 +271,41 @@ class PixelEngine:
         for number, pair in enumerate(cells.pairs):
             for k in pair:
                 to_pair[np.flatnonzero(cells.is_pure)[k], number] = 0.5
-        return _Coarse(
+        outside = self._prepare_outside(np.asarray(mean), np.asarray(covariance))
+        table, weight, peak, fraction, pair, triple = (
+            jnp.asarray(part, dtype=jnp.float32)
+            for part in (
+                density.coefficients(mean, covariance, self.frame),
+                cell_log_weight(self.parameters.class_weight, self.observations),
+                -log_root - 0.5 * size * density.LOG_TWO_PI,
+                cells.fraction,
+                to_pair,
+                to_triple,
+            )
+        )
+        return _Coarse(table, weight, peak, fraction, pair, triple, outside)
+
+    def _prepare_outside(self, mean: np.ndarray, covariance: np.ndarray) -> _Outside:
+        cells, dead = self.observations.cells, self.observations.dead_share
+        direction = np.zeros_like(cells.fraction)
+        variance = np.zeros(len(direction))
+        for c in np.flatnonzero(cells.pair_of_cell >= 0):
+            j, k = cells.pairs[cells.pair_of_cell[c]]
+            direction[c, j], direction[c, k] = 1.0, -1.0
+            variance[c] = cells.spread[c, j, j]
+        slope = 1 / (1 + cells.fraction @ self.mean * dead) ** 2
+        change = direction @ self.mean * slope
+        gain = variance[:, None] * np.linalg.solve(covariance, change[..., None])[..., 0]
+        return _Outside(
             *(
                 jnp.asarray(part, dtype=jnp.float32)
                 for part in (
-                    density.coefficients(mean, covariance, self.frame),
-                    cell_log_weight(self.parameters.class_weight, self.observations),
-                    -log_root - 0.5 * size * density.LOG_TWO_PI,
                     cells.fraction,
-                    to_pair,
-                    to_triple,
+                    direction,
+                    gain.T,
+                    (gain * mean).sum(axis=1),
+                    np.sqrt(3 * variance),
+                    variance * (1 - (gain * change).sum(axis=1)),
                 )
             )
         )
@@ -286,7 +336,7 @@ class PixelEngine:
             nodes = self.nodes_per_pair if len(members) == 2 else EDGE_NODES
             parts.append((pair_patch(count, pair, nodes), weight[count + cells.pairs.index(pair)]))
         if len(members) == 3:
-            inside = triple_patch(count, members, TRIPLE_STEPS)  # type: ignore[arg-type]
+            inside = triple_patch(count, members, TRIPLE_STEPS)
             share = weight[count + len(cells.pairs)] - np.log(len(cells.triples))
             parts.append((inside, share))
         fraction = np.concatenate([patch.fraction for patch, _ in parts])
@@ -394,7 +444,7 @@ class PixelEngine:
             _padded(counts[mine], width),
             _padded(rest[:, :-1], width),
             self._single_frame,
-            self._coarse.fraction,
+            self._coarse.outside,
             nodes[:6],
             nodes.order,
             nodes.low_edge,
@@ -543,7 +593,7 @@ def _integrate(
     counts: jax.Array,
     rest: jax.Array,
     frame: density.Frame,
-    cell_fraction: jax.Array,
+    cells: _Outside,
     nodes: tuple[jax.Array, ...],
     order: jax.Array,
     low_edge: jax.Array,
@@ -556,7 +606,7 @@ def _integrate(
 ) -> jax.Array:
     """Integrate fractions and compositions over the nodes of one patch; see `PixelEngine`.
 
-    Probability `rest` (n, cell) of cells outside the patch enters by the cells' means; the unknown
+    Probability `rest` (n, cell) of cells outside the patch enters as `_Outside` says; the unknown
     class is conditioned away.
     """
     table, log_weight, averages, bin_mean, gain, spread = nodes
@@ -568,8 +618,17 @@ def _integrate(
     sizes = np.cumsum([m, m * m, b * q, b * m * q, b * q * q, q, m * q, b * q * q])
     parts = jnp.split(share @ averages, sizes, axis=1)
     mean, products = parts[0], parts[1].reshape(n, m, m)
-    fraction = (rest @ cell_fraction).at[:, members].add(mean)
-    square = (rest @ cell_fraction**2).at[:, members].add(jnp.diagonal(products, axis1=1, axis2=2))
+    moved = jnp.clip(counts @ cells.gain - cells.offset, -cells.half_width, cells.half_width)
+    once, twice = rest * moved, rest * (moved**2 + cells.left)
+
+    def outside_moments(at: jax.Array, along: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Give mean and mean square of what is `at` in each cell and changes `along` it."""
+        mean_square = rest @ at**2 + 2 * once @ (at * along) + twice @ along**2
+        return rest @ at + once @ along, mean_square
+
+    outer, outer_square = outside_moments(cells.fraction, cells.direction)
+    fraction = outer.at[:, members].add(mean)
+    square = outer_square.at[:, members].add(jnp.diagonal(products, axis1=1, axis2=2))
     sd = jnp.sqrt(jnp.maximum(square - fraction**2, 0.0))
     # Composition is linear in fractions and in fraction x position along the axes.
     residual = counts[:, None, :] - bin_mean
@@ -581,26 +640,24 @@ def _integrate(
     drifted = jnp.einsum("nbqr,nbr->nqr", parts[7].reshape(n, b, q, q), position)
     squared = (parts[4].reshape(n, b, q, q) * pairs).sum(axis=1)
     squared = squared + drifted + drifted.swapaxes(1, 2) + parts[8].reshape(n, q, q)
-    cell_composition = cell_fraction @ phase_composition
-    composition = mean @ own_composition + moment @ axis_composition + rest @ cell_composition
 
-    def second_moment(own: jax.Array, along: jax.Array, outside: jax.Array) -> jax.Array:
-        """Give the mean square of a quantity with these values per member and per axis."""
-        return (
+    def mean_and_square(
+        own: jax.Array, along: jax.Array, phases: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Give mean and mean square of a quantity with these values per member, axis, phase."""
+        outer, outer_square = outside_moments(cells.fraction @ phases, cells.direction @ phases)
+        inner_square = (
             jnp.einsum("nmp,mo,po->no", products, own, own)
             + 2 * jnp.einsum("nmq,mo,qo->no", crossed, own, along)
             + jnp.einsum("nqr,qo,ro->no", squared, along, along)
-            + rest @ outside**2
         )
+        return mean @ own + moment @ along + outer, inner_square + outer_square
 
+    values = (own_composition, axis_composition, phase_composition)
+    composition, composition_square = mean_and_square(*values)
+    total, total_square = mean_and_square(*(v.sum(axis=1, keepdims=True) for v in values))
+    variance, total_variance = composition_square - composition**2, total_square - total**2
     unseen = square @ hidden**2
-    variance = second_moment(own_composition, axis_composition, cell_composition) - composition**2
-    whole = (
-        own_composition.sum(axis=1, keepdims=True),
-        axis_composition.sum(axis=1, keepdims=True),
-        cell_composition.sum(axis=1, keepdims=True),
-    )
-    total = second_moment(*whole) - composition.sum(axis=1, keepdims=True) ** 2
     low, high = _quantiles(share, left, order, low_edge, high_edge)
     return jnp.concatenate(
         [
@@ -611,7 +668,7 @@ def _integrate(
             share[:, :m],
             composition,
             jnp.maximum(variance, 0.0) + unseen,
-            jnp.maximum(total, 0.0) + unseen.sum(axis=1, keepdims=True),
+            jnp.maximum(total_variance, 0.0) + unseen.sum(axis=1, keepdims=True),
             moment,
         ],
         axis=1,

@@ -38,8 +38,8 @@ def coarse_shift(maps: xr.Dataset, spots: xr.Dataset) -> np.ndarray:
                 # Log of the unexplained share: what a normal error would lose.
                 correlation = _correlation(seen[ok], measured[ok, o])
                 score[i, j] -= np.log(1 - min(correlation**2, 0.9999) + 1e-4)
-    i, j = np.unravel_index(np.argmax(score), score.shape)
-    return np.array([steps[int(i)], steps[int(j)]], dtype=float)
+    best = np.unravel_index(np.argmax(score), score.shape)
+    return np.array([steps[int(index)] for index in best], dtype=float)
 
 
 def local_counts(maps: xr.Dataset, spots: xr.Dataset, shift: np.ndarray) -> np.ndarray:

@@ -105,7 +105,8 @@ def simulate_phase_maps(
     mixed_share
         Share of pixels that hold more than one phase (approximately).
     n_spots
-        Spot analyses, in equal numbers for each phase; a tenth of them anywhere, mixed or not.
+        Spot analyses, in equal numbers for each phase; about a tenth of them anywhere, mixed or
+        not.
     zoned
         Phases with an axis of solid solution, of those in `AXES`.
     unmodelled_scatter
@@ -186,6 +187,10 @@ def _chemistry(
     phases, oxides = list(MINERALS)[:n_phases], list(OXIDES)[:n_elements]
     composition = np.array([[MINERALS[p].get(o, 0.0) for o in oxides] for p in phases])
     variety = np.exp(0.02 * generator.normal(size=composition.shape))
+    # A mineral of one oxide is stoichiometric.
+    variety = np.where(
+        (composition > TRACE_WT_PERCENT).sum(axis=1, keepdims=True) > 1, variety, 1.0
+    )
     composition = np.maximum(composition * variety, TRACE_WT_PERCENT * (composition < 100))
     axis = np.array([[AXES[p].get(o, 0.0) if p in zoned else 0.0 for o in oxides] for p in phases])
     sensitivity = np.exp(0.4 * generator.normal(size=n_elements))
@@ -308,7 +313,7 @@ def _spots(
     for index in range(n_spots):
         k = index % n_phases
         pure = np.flatnonzero(inside & (fraction[k] > 0.999))
-        choice = anywhere if index % 10 == 9 or not pure.size else pure
+        choice = anywhere if generator.uniform() < 0.1 or not pure.size else pure
         rows.append(int(generator.choice(choice)))
         at = fraction.reshape(n_phases, -1)[:, rows[-1]]
         labels.append(int(at.argmax()))

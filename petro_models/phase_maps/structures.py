@@ -51,7 +51,7 @@ def compare_structures(
     )
     modes, sds, unknown = [], [], []
     for options in structures.values():
-        other = PhaseMaps(raw, **{**problem.options, **options})
+        other = PhaseMaps.from_options(raw, {**problem.options, **options})
         for name in problem.priors.edited:
             if name in other.priors:
                 other.priors[name] = problem.priors[name]

@@ -31,8 +31,11 @@ def headline(fit: xr.DataTree, observations: Observations) -> list[str]:
         _precision_sentence(derived),
     ]
     if observations.has_spots and "registration_shift" in fit["posterior"]:
-        shift = fit["posterior"]["registration_shift"]
-        mean, sd = shift.mean(("chain", "draw")), shift.std(("chain", "draw"))
+        shift = fit["posterior"].to_dataset()["registration_shift"]
+        mean, sd = (
+            shift.mean(("chain", "draw")).to_numpy(),
+            shift.std(("chain", "draw")).to_numpy(),
+        )
         sentences.append(
             f"Spots lie {float(mean[0]):+.2f} ± {float(sd[0]):.2f} columns and "
             f"{float(mean[1]):+.2f} ± {float(sd[1]):.2f} rows from their nominal positions "
