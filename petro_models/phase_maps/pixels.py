@@ -272,7 +272,7 @@ class PixelEngine:
             for k in pair:
                 to_pair[np.flatnonzero(cells.is_pure)[k], number] = 0.5
         outside = self._prepare_outside(np.asarray(mean), np.asarray(covariance))
-        table, weight, peak, fraction, pair, triple = (
+        table, weight, peak, fraction, by_pair, by_triple = (
             jnp.asarray(part, dtype=jnp.float32)
             for part in (
                 density.coefficients(mean, covariance, self.frame),
@@ -283,7 +283,7 @@ class PixelEngine:
                 to_triple,
             )
         )
-        return _Coarse(table, weight, peak, fraction, pair, triple, outside)
+        return _Coarse(table, weight, peak, fraction, by_pair, by_triple, outside)
 
     def _prepare_outside(self, mean: np.ndarray, covariance: np.ndarray) -> _Outside:
         cells, dead = self.observations.cells, self.observations.dead_share
