@@ -4,7 +4,8 @@
 
 Spots are left out in blocks of six neighbours in the list (points of one traverse); the phases are
 known from four seeds only. Classes, by simple rules on the analyses, serve to sort the errors and
-nothing else. Robust relative error: 1.4826 x median |predicted / measured - 1|.
+nothing else. Robust relative error: 1.4826 x median |predicted / measured - 1|. qntmap's estimator
+needs net intensities of the spots, which this list does not give, so it cannot stand in the table.
 Writes benchmarks/results/alps_cross_validation.json and prints it as text.
 """
 
@@ -22,8 +23,7 @@ import xarray as xr
 import petro_models as petro
 from petro_models.inference.whitened import sample_laplace
 from petro_models.phase_maps.classical import k_means
-from petro_models.phase_maps.qntmap import qntmap
-from petro_models.phase_maps.spot_pixels import centroids_from_seeds, nearest_pixel
+from petro_models.phase_maps.spot_pixels import centroids_from_seeds
 from petro_models.phase_maps.spot_predictions import predict_analyses
 from petro_models.phase_maps.spot_predictors import (
     predict_phase_median,
@@ -73,26 +73,14 @@ def classical(
     maps: xr.Dataset,
     training: xr.Dataset,
     held: xr.Dataset,
-    centroids: xr.DataArray,
     labels: xr.DataArray,
     shift: list[float],
 ) -> dict[str, xr.DataArray]:
     """Predict held spots as is done today; all but the first are told our registration."""
-    moved = training.assign(column=training["column"] + shift[0], row=training["row"] + shift[1])
-    estimate = qntmap(maps, moved, centroids=centroids).composition
-    assert estimate is not None
-    row, column, _ = nearest_pixel(maps, held, shift)
-    at = estimate.to_numpy()[:, row, column].T
-    qntmap_at = xr.DataArray(
-        at,
-        {"spot": held["spot"].values, "oxide": estimate["oxide"].values},
-        ("spot", "oxide"),
-    )
     return {
         "nominal single pixel": predict_single_pixel(maps, labels, training, held),
         "3 x 3 median, shifted": predict_window_median(maps, labels, training, held, shift),
         "phase median": predict_phase_median(maps, labels, training, held, shift),
-        "qntmap's estimator, shifted": qntmap_at,
     }
 
 
@@ -146,7 +134,7 @@ def main() -> None:
         piece, fact = ours(maps, training, seeds, held)
         facts.append(fact | {"seconds": time.perf_counter() - begin})
         pieces.append(piece)
-        found = classical(maps, training, held, centroids, labels, fact["shift"])
+        found = classical(maps, training, held, labels, fact["shift"])
         for name, values in found.items():
             baselines.setdefault(name, []).append(values)
         print(f"fold {index + 1}: {facts[-1]}", flush=True)

@@ -5,11 +5,14 @@ import xarray as xr
 from small_phase_maps import seeds_of
 
 import petro_models as petro
-from petro_models.errors import FitError
+from petro_models.errors import DataError, FitError
 from petro_models.inference.draws import quiet_libraries
 from petro_models.inference.whitened import sample_laplace, sample_whitened
+from petro_models.phase_maps.pixel_draws import draw_pixels
 from petro_models.phase_maps.problem import PhaseMaps
 from petro_models.phase_maps.simulate import simulate_phase_maps
+from petro_models.phase_maps.spot_predictions import predict_analyses
+from petro_models.phase_maps.structures import compare_structures
 
 SHIFT = (1.3, -0.8)
 WRONG = 3
@@ -252,3 +255,48 @@ def test_nuts_converges_and_agrees_with_laplace_within_monte_carlo_error(small):
         if name != "registration_shift":
             assert (np.abs(mean - other) < 0.5 * sd + 1e-6).mean() > 0.9
             assert ((sd / other_sd > 0.6) & (sd / other_sd < 1.6)).mean() > 0.9
+
+
+# -- pixels and spots drawn again, other structures ------------------------------------------------
+
+
+def test_pixels_drawn_again_have_the_moments_of_the_maps(problem, fit, answers):
+    region = xr.zeros_like(answers["evidence"], dtype=bool)
+    region[30:42, 30:42] = True
+    drawn = draw_pixels(problem, fit, region, draws=150, seed=4)
+    inside = answers.isel(y=slice(30, 42), x=slice(30, 42)).stack(pixel=("y", "x"))
+    mean = inside["composition"].transpose("pixel", "oxide").to_numpy()
+    sd = inside["composition_sd"].transpose("pixel", "oxide").to_numpy()
+    error = drawn["composition"].mean("draw").to_numpy() - mean
+    # Global draws are shared by all pixels: their Monte Carlo error does not average out.
+    assert (np.abs(error).mean(axis=0) < 0.35 * sd.mean(axis=0) + 0.02).all()
+    ratio = drawn["composition"].std("draw").to_numpy().mean(axis=0) / sd.mean(axis=0)
+    assert ((ratio > 0.7) & (ratio < 1.3)).all()
+    fraction = drawn["phase_fraction"].mean("draw").to_numpy()
+    expected = inside["phase_fraction"].transpose("pixel", "phase").to_numpy()
+    assert np.abs(fraction - expected).mean() < 0.01
+
+
+def test_a_region_without_pixels_or_with_too_many_is_refused(problem, fit, answers):
+    nothing = xr.zeros_like(answers["evidence"], dtype=bool)
+    with pytest.raises(DataError, match="non-empty mask"):
+        draw_pixels(problem, fit, nothing)
+    with pytest.raises(DataError, match="at most"):
+        draw_pixels(problem, fit, ~nothing, draws=100_000)
+
+
+def test_analyses_at_held_out_places_fall_into_their_predicted_intervals(problem, fit, simulated):
+    spots = simulated[1]
+    predicted = predict_analyses(problem, fit["posterior"].to_dataset(), spots, seed=2)
+    measured = spots["wt_percent"].sel(oxide=predicted["oxide"]).to_numpy()
+    low, high = predicted["predicted_low"].to_numpy(), predicted["predicted_high"].to_numpy()
+    # 60 spots of which a tenth are mixed; oxides of a spot err together: sd of the share about 0.03.
+    assert ((measured >= low) & (measured <= high)).mean() > 0.8
+
+
+def test_modes_hardly_depend_on_structure_where_the_simulated_map_has_no_more_of_it(small):
+    structures = {"pairs": {"mixtures": "pairs"}, "all": {"mixtures": "all"}}
+    compared = compare_structures(small, structures, draws=100, seed=1)
+    assert compared["mode"].dims == ("structure", "phase")
+    np.testing.assert_allclose(compared["mode"].sum("phase"), 1.0, atol=1e-6)
+    assert float(compared["mode_range"].max()) < 0.01
