@@ -290,7 +290,7 @@ def test_analyses_at_held_out_places_fall_into_their_predicted_intervals(problem
     predicted = predict_analyses(problem, fit["posterior"].to_dataset(), spots, seed=2)
     measured = spots["wt_percent"].sel(oxide=predicted["oxide"]).to_numpy()
     low, high = predicted["predicted_low"].to_numpy(), predicted["predicted_high"].to_numpy()
-    # 60 spots of which a tenth are mixed; oxides of a spot err together: sd of the share about 0.03.
+    # A tenth of the 60 spots are mixed; oxides of a spot err together: the sd of the share is 0.03.
     assert ((measured >= low) & (measured <= high)).mean() > 0.8
 
 
