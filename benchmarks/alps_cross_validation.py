@@ -123,7 +123,7 @@ def main() -> None:
     classes, count = classes_of(spots), spots.sizes["spot"]
     centroids = centroids_from_seeds(maps, seeds)
     answer = k_means(maps, centroids)
-    labels = answer.fraction.idxmax("phase")
+    labels = answer.fraction.argmax("phase")
     fold = np.arange(count) // 6 % options.folds
     pieces: list[xr.Dataset] = []
     baselines: dict[str, list[xr.DataArray]] = {}
