@@ -54,6 +54,9 @@ notebooks: $(STAMP)  ## run every notebook from top to bottom
 bench: $(STAMP)  ## the benchmarks: speed against peers, cost against size, calibration
 	$(BIN)/python benchmarks/mass_transfer.py
 	$(BIN)/python benchmarks/calibration_mass_transfer.py
+	$(BIN)/python benchmarks/phase_maps.py
+	$(BIN)/python benchmarks/calibration_phase_maps.py
+	$(BIN)/python benchmarks/histories.py
 
 clean:  ## remove what make made
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache
