@@ -33,7 +33,7 @@ def sample(problem: Histories, seed: int) -> tuple[xr.Dataset, Any, float]:
     """Sample and derive: answers, draws, seconds."""
     begin = time.perf_counter()
     draws = sample_whitened(
-        problem.model, problem._start_of_climb(), draws=DRAWS, tune=TUNE, chains=CHAINS, seed=seed
+        problem.model, problem.start_of_climb(), draws=DRAWS, tune=TUNE, chains=CHAINS, seed=seed
     )
     return derive(problem, draws.posterior), draws, time.perf_counter() - begin
 

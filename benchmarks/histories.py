@@ -41,7 +41,7 @@ def run(problem: Histories, draws: int = 500, chains: int = 2) -> dict[str, Any]
     for seed in (1, 2):
         begin = time.perf_counter()
         drawn = sample_whitened(
-            problem.model, problem._start_of_climb(), draws=draws, tune=draws, chains=chains,
+            problem.model, problem.start_of_climb(), draws=draws, tune=draws, chains=chains,
             seed=seed,
         )  # fmt: skip
         times.append(time.perf_counter() - begin)

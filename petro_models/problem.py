@@ -125,7 +125,7 @@ class InverseProblem(ABC):
         """Give points, one per candidate mode, best first; empty to leave it to the sampler."""
         return []
 
-    def _start_of_climb(self) -> Point | None:
+    def start_of_climb(self) -> Point | None:
         """Give the point from which whitened NUTS climbs; None to sample the model as it stands."""
         return None
 
@@ -222,9 +222,9 @@ class InverseProblem(ABC):
             result = find_optimum(self.model, self._starting_points() or [{}])
         elif chosen == "laplace":
             result = sample_laplace(
-                self.model, self._start_of_climb() or {}, draws=draws, chains=chains, seed=seed
+                self.model, self.start_of_climb() or {}, draws=draws, chains=chains, seed=seed
             )
-        elif (climb := self._start_of_climb()) is not None and backend == "numpyro":
+        elif (climb := self.start_of_climb()) is not None and backend == "numpyro":
             result = sample_whitened(
                 self.model,
                 climb,

@@ -171,7 +171,7 @@ def test_four_grains_tell_more_than_any_one(
     alone = Histories.from_options(own, problem.options)
     widths = []
     for one in (problem, alone):
-        draws = fit_laplace(one.model, one._start_of_climb()).draws(300, seed=0)
+        draws = fit_laplace(one.model, one.start_of_climb()).draws(300, seed=0)
         layout = one._known_layout()
         basis = layout.position_basis[one.arrays.grain == 0]
         values = path_values(

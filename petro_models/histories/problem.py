@@ -130,7 +130,7 @@ class Histories(InverseProblem):
     def _choose_method(self) -> tuple[str, str]:
         return "nuts", "the path is continuous and every analysis informs it"
 
-    def _start_of_climb(self) -> Point:
+    def start_of_climb(self) -> Point:
         """Start at a robust least-squares fit of the path on its nodes."""
         layout, start, path = self._known_layout(), {}, {}
         for name, unit in UNITS.items():

@@ -97,11 +97,6 @@ def counting_cells(
     )
 
 
-def mixture_log_density(log_weight: Array, cell_log_density: Array) -> Array:
-    """Sum cells (n, c) with their log weights (c,) to one log density a pixel, (n,)."""
-    return logsumexp(cell_log_density + log_weight, axis=-1)
-
-
 def spot_log_density(
     marginal: Array,
     joint: Array,

@@ -130,9 +130,6 @@ class PhaseMaps(InverseProblem):
         """Compute the maps and sums of any draws of this problem's free variables."""
         return self._derive(draws, seed)
 
-    def _start_of_climb(self) -> Point:
-        return self.start_of_climb()
-
     def _starting_points(self) -> list[Point]:
         return [self.start_of_climb()]
 
