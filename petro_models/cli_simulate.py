@@ -106,17 +106,26 @@ def simulate_histories(
     positions: Annotated[int, typer.Option(help="Analyses of each garnet.")] = 40,
     ages: Annotated[int, typer.Option(help="Dated zones.")] = 3,
     noise: Annotated[float, typer.Option(help="Scatter of the fractions, one sd.")] = 0.004,
+    inclusions: Annotated[
+        int, typer.Option(help="Places with biotite and plagioclase enclosed in the first garnet.")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Same seed, same garnets.")] = 0,
     force: Force = False,
 ) -> None:
-    """Write garnet profiles, ages, a problem file that fits them, and the truth behind them."""
+    """Write garnet profiles, ages, inclusions, a problem file that fits them, and the truth."""
     import tomli_w
 
     from petro_models.histories.simulate import simulate_history
-    from petro_models.io.history_out import write_garnet_profiles, write_zone_ages
+    from petro_models.histories.simulate_inclusions import simulate_inclusions
+    from petro_models.io.history_out import (
+        write_garnet_profiles,
+        write_inclusions,
+        write_zone_ages,
+    )
     from petro_models.thermodynamics.bundled import bundled_table
 
-    names = ["profiles.csv", "problem.toml", "truth.nc", *(["ages.csv"] if ages else [])]
+    names = ["profiles.csv", "problem.toml", "truth.nc"]
+    names += [f"{name}.csv" for name, n in (("ages", ages), ("inclusions", inclusions)) if n]
     refuse_existing([folder / name for name in names], force)
     profiles, dated, truth = simulate_history(
         bundled_table(table),
@@ -133,11 +142,15 @@ def simulate_histories(
     )
     data: dict[str, object] = {"profiles": "profiles.csv", "bundled_table": table}
     data |= {"ages": "ages.csv"} if dated is not None else {}
+    data |= {"inclusions": "inclusions.csv"} if inclusions else {}
     data |= {"rim_radius_um": rims, "number_density": numbers}
     with staged(folder) as stage:
         write_garnet_profiles(profiles, stage / "profiles.csv")
         if dated is not None:
             write_zone_ages(dated, profiles, stage / "ages.csv")
+        if inclusions:
+            enclosed, _ = simulate_inclusions(profiles, truth, n_inclusions=inclusions, seed=seed)
+            write_inclusions(enclosed, stage / "inclusions.csv")
         truth.to_netcdf(stage / "truth.nc", engine="netcdf4")
         problem = tomli_w.dumps({"problem": {"kind": "histories"}, "data": data})
         (stage / "problem.toml").write_text(problem, encoding="utf-8")

@@ -12,13 +12,16 @@ from petro_models.errors import (
     PriorError,
 )
 from petro_models.histories.data import garnet_profiles, zone_ages
+from petro_models.histories.inclusions import garnet_inclusions
 from petro_models.histories.problem import Histories
 from petro_models.histories.simulate import simulate_history
+from petro_models.histories.simulate_inclusions import simulate_inclusions
 from petro_models.inference.checks import Check, Checks
 from petro_models.io.epma import read_epma, read_phase_seeds, read_spots
 from petro_models.io.equilibrium_tables import read_equilibrium_table
 from petro_models.io.fits import load, save
 from petro_models.io.garnet_profiles import read_garnet_profiles, read_zone_ages
+from petro_models.io.inclusions import read_inclusions
 from petro_models.io.map_export import write_geotiff, write_png, write_xmaptools
 from petro_models.io.mass_tables import read_mass_table
 from petro_models.mass_transfer.data import mass_table
@@ -55,6 +58,7 @@ __all__ = [
     "datasets",
     "epma_maps",
     "epma_spots",
+    "garnet_inclusions",
     "garnet_profile",
     "garnet_profiles",
     "load",
@@ -68,6 +72,7 @@ __all__ = [
     "read_epma",
     "read_equilibrium_table",
     "read_garnet_profiles",
+    "read_inclusions",
     "read_mass_table",
     "read_phase_seeds",
     "read_spots",
@@ -77,6 +82,7 @@ __all__ = [
     "report",
     "save",
     "simulate_history",
+    "simulate_inclusions",
     "simulate_phase_maps",
     "structural_formula",
     "transect",

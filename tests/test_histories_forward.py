@@ -10,7 +10,8 @@ from scipy.stats import multivariate_normal
 
 from petro_models.errors import DataError, FitError, FormatError
 from petro_models.histories import forward, grains
-from petro_models.histories.data import HistoryArrays, garnet_profiles, join, zone_ages
+from petro_models.histories.arrays import HistoryArrays
+from petro_models.histories.data import garnet_profiles, join, zone_ages
 from petro_models.histories.growth import LAWS, arrhenius_slowness, growth_law
 from petro_models.histories.problem import Histories
 from petro_models.histories.simulate import PATHS, simulate_history
@@ -51,12 +52,20 @@ def test_missing_fractions_carry_no_information() -> None:
 def test_path_has_the_matern_covariance() -> None:
     points, nodes = np.linspace(0.0, 1.0, 37), np.linspace(0.0, 1.0, 48)
     exact = forward.matern52(np.abs(points[:, None] - points), 0.25, np)
-    for ordered in (True, False):
-        basis = forward.path_basis(points, nodes, 0.25, np, ordered)
-        np.testing.assert_allclose(basis @ basis.T, exact, atol=2e-4)
-    symbolic = forward.path_basis(pt.as_tensor(points), nodes, pt.as_tensor(0.25), pt).eval()
-    cholesky = forward.path_basis(points, nodes, 0.25, np, False)
-    np.testing.assert_allclose(symbolic, cholesky, atol=1e-6)
+    basis = forward.path_basis(points, nodes, 0.25)
+    np.testing.assert_allclose(basis @ basis.T, exact, atol=2e-4)
+
+
+@pytest.mark.parametrize(("length", "error"), [(0.2, 0.002), (0.4, 0.002), (0.7, 0.02)])
+def test_sines_make_up_the_same_path_at_any_length(length: float, error: float) -> None:
+    """The widened axis is 4 long: lengths beyond 0.5 begin to feel its ends."""
+    points = np.linspace(0.0, 1.0, 37)
+    exact = forward.matern52(np.abs(points[:, None] - points), length, np)
+    basis = forward.spectral_basis(points, 48, np) * forward.spectral_sd(np.asarray(length), 48, np)
+    np.testing.assert_allclose(basis @ basis.T, exact, atol=error)
+    sizes = forward.spectral_sd(pt.as_tensor(length), 48, pt).eval()
+    symbolic = forward.spectral_basis(pt.as_tensor(points), 48, pt).eval() * sizes
+    np.testing.assert_allclose(symbolic, basis, atol=1e-9)
 
 
 def test_elapsed_time_is_the_integral_of_slowness() -> None:

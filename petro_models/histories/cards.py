@@ -6,6 +6,8 @@ import numpy as np
 import xarray as xr
 
 from petro_models.histories import plots
+from petro_models.histories.equilibria import KNOWN
+from petro_models.histories.plot_inclusions import plot_inclusions
 from petro_models.report.cards import Block, Card, Paragraph, Table, figure_card, interval, number
 from petro_models.report.generic import is_point
 
@@ -14,9 +16,9 @@ if TYPE_CHECKING:
 
 BANDS = "90 %, equal-tailed"
 KUWATANI = (
-    "Kuwatani, T., Nagata, K., Okada, M., Toriumi, M. (2018) Markov random field modeling for "
-    "mapping geofluid distributions and P-T paths. Journal of Mineralogical and Petrological "
-    "Sciences 113."
+    "Kuwatani, T., Nagata, K., Yoshida, K., Okada, M., Toriumi, M. (2018) Bayesian probabilistic "
+    "reconstruction of metamorphic P-T paths using inclusion geothermobarometry. Journal of "
+    "Mineralogical and Petrological Sciences 113, 82-95."
 )
 MAGEMIN = (
     "Riel, N., Kaus, B.J.P., Green, E.C.R., Berlie, N. (2022) MAGEMin, an efficient Gibbs energy "
@@ -39,23 +41,37 @@ def cards(problem: "Histories", fit: xr.DataTree) -> list[Card]:
     fit
         Its fit.
     """
-    made = [path_card(fit)]
+    arrays = problem.arrays
+    made = [path_card(fit, arrays.has_profiles, arrays.has_inclusions)]
     if problem.law.has_clock:
         made += [time_card(fit), rates_card(fit), clock_card(problem, fit)]
-    if "posterior_predictive" in fit.children and not is_point(fit):
-        made.append(profiles_card(fit))
-    return [*made, positions_card(problem, fit), baseline_card(problem, fit), data_card(problem)]
+    if arrays.has_profiles:
+        if "posterior_predictive" in fit.children and not is_point(fit):
+            made.append(profiles_card(fit))
+        made += [positions_card(problem, fit), baseline_card(problem, fit)]
+    if arrays.has_inclusions:
+        made += [inclusions_card(fit), equilibria_card(problem, fit)]
+    return [*made, data_card(problem)]
 
 
-def path_card(fit: xr.DataTree) -> Card:
+def path_card(fit: xr.DataTree, has_profiles: bool, has_inclusions: bool) -> Card:
     """Show the path in pressure and temperature."""
+    behind = []
+    if has_profiles:
+        behind.append(
+            "grey: isopleths of grossular for the bulk before growth, shaded where garnet is absent"
+        )
+    if has_inclusions:
+        behind.append(
+            "thin lines: equilibria of inclusions (solid: thermometers, dashed: barometers)"
+        )
     return figure_card(
         "Path",
         "path",
         plots.plot_path(fit),
         f"Pressure against temperature during growth: {_from_to(fit)}.",
         f"Shading: posterior density of the path; line: medians; crosses: {BANDS} at both ends; "
-        "grey: isopleths of grossular for the bulk before growth, shaded where garnet is absent.",
+        f"{'; '.join(behind)}.",
     )
 
 
@@ -161,6 +177,55 @@ def positions_card(problem: "Histories", fit: xr.DataTree) -> Card:
     )
 
 
+def inclusions_card(fit: xr.DataTree) -> Card:
+    """Show what single inclusions say, and the path through them."""
+    return figure_card(
+        "Inclusions along the grain",
+        "inclusions",
+        plot_inclusions(fit),
+        "Temperature and pressure of the path and of single inclusions along the radius.",
+        f"Bands: the path ({BANDS}); points: one equilibrium alone, at the pressure (temperature) "
+        "of the path; bars: 90 % from the stated errors.",
+        "predictive",
+    )
+
+
+def equilibria_card(problem: "Histories", fit: xr.DataTree) -> Card:
+    """List the equilibria: P and T of the path there, and how far each is from it."""
+    derived = fit["derived"].to_dataset()
+    inclusions = problem.arrays.inclusions
+    medians = derived.sel(statistic="q50")
+    temperature, pressure = (
+        medians[f"inclusion_{name}"].to_numpy() for name in ("temperature_C", "pressure_kbar")
+    )
+    alone = inclusions.single_estimates(temperature, pressure)
+    score = inclusions.residuals(temperature, pressure, np) / problem.noise.total
+    count = inclusions.count
+    shown = np.unique(np.linspace(0, count - 1, min(count, MOST_ROWS)).round().astype(int))
+    rows = []
+    for row in shown:
+        calibration = inclusions.calibration_names[inclusions.calibration_index[row]]
+        cells = [inclusions.labels[row], calibration.replace("_", " ")]
+        cells.append(f"{inclusions.radius_um[row]:.0f}")
+        for name in ("temperature_C", "pressure_kbar"):
+            low, middle, high = (
+                float(derived[f"inclusion_{name}"].isel(inclusion=row).sel(statistic=key))
+                for key in ("q05", "q50", "q95")
+            )
+            cells.append(f"{number(middle, 3)} ({interval(low, high)})")
+        is_thermometer = inclusions.measures_temperature[row]
+        single = f"{alone[0][row]:.0f} °C" if is_thermometer else f"{alone[1][row]:.1f} kbar"
+        rows.append([*cells, single, f"{score[row]:+.1f}"])
+    headings = ["inclusion", "equilibrium", "radius (µm)", "T (°C)", "P (kbar)", "alone", "misfit"]
+    more = "" if len(shown) == count else f" {len(shown)} of {count} rows."
+    note = (
+        f"Medians and intervals ({BANDS}); alone: what the equilibrium gives on its own at the "
+        f"path's P (T); misfit: residual over its standard deviation.{more}"
+    )
+    table = Table(headings, rows, note, frozenset({2, 3, 4, 5, 6}))
+    return Card("Equilibria", "equilibria", "baselines", [table], [KUWATANI])
+
+
 def baseline_card(problem: "Histories", fit: xr.DataTree) -> Card:
     """Compare with the point-by-point intersection of isopleths."""
     derived = fit["derived"].to_dataset()
@@ -198,11 +263,25 @@ def baseline_card(problem: "Histories", fit: xr.DataTree) -> Card:
 def data_card(problem: "Histories") -> Card:
     """Say what went in."""
     arrays = problem.arrays
-    table = arrays.table
     rows = [
         ["grains", str(arrays.n_grains)],
         ["analyses", str(arrays.radius_um.size)],
+        ["equilibria of inclusions", str(arrays.inclusions.count)],
         ["dated zones", str(arrays.zone_age_Ma.size)],
+        ["growth law", problem.law.meaning],
+    ]
+    references = [MAGEMIN] if arrays.has_profiles else []
+    if arrays.has_profiles:
+        rows += _table_rows(problem)
+    for name in arrays.inclusions.calibration_names:
+        rows.append([f"calibration {name.replace('_', ' ')}", KNOWN[name].error])
+        references.append(KNOWN[name].reference)
+    return Card("Data", "data", "data", [Table(["what", "value"], rows)], references)
+
+
+def _table_rows(problem: "Histories") -> list[list[str]]:
+    table = problem.arrays.table
+    return [
         ["table", str(problem.data.attrs.get("table_title", "unnamed"))],
         ["engine", str(problem.data.attrs.get("table_engine", "not said"))],
         [
@@ -214,9 +293,7 @@ def data_card(problem: "Histories") -> Card:
             f"{table.temperature_C[0]:g} to {table.temperature_C[-1]:g} °C",
         ],
         ["removed garnet", "an axis of the table" if table.has_removed_axis else "one bulk"],
-        ["growth law", problem.law.meaning],
     ]
-    return Card("Data", "data", "data", [Table(["what", "value"], rows)], [MAGEMIN])
 
 
 def _from_to(fit: xr.DataTree) -> str:

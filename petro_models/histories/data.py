@@ -1,21 +1,20 @@
 """Garnet profiles and ages as labelled data, and their joining into the data of one history."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from petro_models.errors import DataError, nearest
+from petro_models.histories.inclusions import validate_inclusions
+from petro_models.histories.labels import grain_label, numbered
 from petro_models.histories.schema import (
-    CLOSED_WITHIN,
     validate_ages,
     validate_history_data,
     validate_profiles,
 )
-from petro_models.thermodynamics.tables import COMPONENTS, VARIABLES, EquilibriumTable
+from petro_models.thermodynamics.tables import AXES, COMPONENTS, VARIABLES
 
 DEFAULT_SD = 0.005
 """One standard deviation of a fraction where a profile states none: usual for microprobe work."""
@@ -67,7 +66,9 @@ def garnet_profiles(
     columns = [f"X_{name}" for name in COMPONENTS]
     if not set(columns) & set(frame.columns):
         raise DataError(f"{source}: none of the columns {', '.join(columns)} is there")
-    grain = frame["grain"].map(_label) if "grain" in frame else pd.Series("1", index=frame.index)
+    grain = (
+        frame["grain"].map(grain_label) if "grain" in frame else pd.Series("1", index=frame.index)
+    )
     grains = list(dict.fromkeys(grain))
     index = grain.map({name: number for number, name in enumerate(grains)}).to_numpy()
     order = np.argsort(index, kind="stable")
@@ -78,8 +79,6 @@ def garnet_profiles(
     radius = frame["r_um"].to_numpy(float)
     index, radius, values, errors = index[order], radius[order], values[order], errors[order]
     outermost = {name: float(radius[index == n].max()) for n, name in enumerate(grains)}
-    numbers = [int((index[:row] == index[row]).sum()) + 1 for row in range(index.size)]
-    labels = [f"{grains[g]}:{number}" for g, number in zip(index, numbers, strict=True)]
     profiles = xr.Dataset(
         {
             "radius_um": ("position", radius, {"units": "um"}),
@@ -103,7 +102,11 @@ def garnet_profiles(
                 {"units": "relative"},
             ),
         },
-        {"position": labels, "endmember": list(COMPONENTS), "grain": grains},
+        {
+            "position": numbered([grains[g] for g in index]),
+            "endmember": list(COMPONENTS),
+            "grain": grains,
+        },
         attrs={"source": source},
     )
     validate_profiles(profiles)
@@ -140,7 +143,7 @@ def zone_ages(
             )
     grains = [str(name) for name in profiles["grain"].values]
     if "grain" in frame:
-        named = frame["grain"].map(_label)
+        named = frame["grain"].map(grain_label)
     elif len(grains) == 1:
         named = pd.Series(grains[0], index=frame.index)
     else:
@@ -149,7 +152,6 @@ def zone_ages(
         if name not in grains:
             raise DataError(f"{source}: no profile of grain {name!r}; {nearest(name, grains)}")
     index = named.map({name: number for number, name in enumerate(grains)}).to_numpy(dtype="int64")
-    numbers = [int((index[:row] == index[row]).sum()) + 1 for row in range(index.size)]
     columns = {
         "zone_inner_um": ("r_inner_um", "um"),
         "zone_outer_um": ("r_outer_um", "um"),
@@ -164,130 +166,65 @@ def zone_ages(
                 for name, (column, units) in columns.items()
             },
         },
-        {"zone": [f"{grains[g]}:zone {n}" for g, n in zip(index, numbers, strict=True)]},
+        {"zone": numbered([grains[g] for g in index], "zone ")},
     )
     validate_ages(ages, profiles)
     return ages
 
 
 def join(
-    profiles: xr.Dataset,
-    equilibrium: xr.Dataset,
+    profiles: xr.Dataset | None,
+    equilibrium: xr.Dataset | None,
     ages: xr.Dataset | None = None,
+    inclusions: xr.Dataset | None = None,
 ) -> xr.Dataset:
-    """Join profiles, table and ages into the one Dataset that a history is inferred from."""
-    validate_profiles(profiles)
-    dims = ("removed", "pressure_kbar", "temperature_C")
-    missing = [name for name in VARIABLES if name not in equilibrium]
-    if missing:
+    """Join profiles with their table, ages and inclusions into the data of one history.
+
+    Raises
+    ------
+    DataError
+        If there are neither profiles nor inclusions, profiles come without a table or a table
+        without profiles, or any part cannot be used.
+    """
+    if profiles is None and inclusions is None:
+        raise DataError("a history needs garnet profiles (with a table), inclusions, or both")
+    if (profiles is None) != (equilibrium is None):
         raise DataError(
-            f"equilibrium: variable {missing[0]!r} is missing; "
-            f"{nearest(missing[0], map(str, equilibrium.data_vars))}"
+            "profiles and the equilibrium table go together: give both, or neither where there are "
+            "inclusions alone"
         )
-    table = equilibrium[list(VARIABLES)].drop_vars(
-        [name for name in equilibrium.coords if name not in dims], errors="ignore"
-    )
-    parts = [profiles, table]
+    parts = []
+    if profiles is not None and equilibrium is not None:
+        validate_profiles(profiles)
+        parts += [profiles, _table(equilibrium)]
+    if inclusions is not None:
+        validate_inclusions(inclusions)
+        # The profiles know the grains where there are some.
+        own = inclusions if profiles is None else inclusions.drop_dims("grain")
+        used = dict.fromkeys(str(name) for name in inclusions["barometer_name"].values)
+        parts.append(own.assign_coords(calibration=list(used)))
     if ages is not None and ages.sizes.get("zone", 0):
-        validate_ages(ages, profiles)
+        validate_ages(ages, parts[0])
         parts.append(ages)
     data = xr.merge(parts, join="exact", compat="no_conflicts", combine_attrs="drop")
-    data.attrs = dict(profiles.attrs)
+    data.attrs = dict(parts[0].attrs)
     for key in ("title", "engine", "database", "bulk", "bulk_name", "caution"):
-        if key in equilibrium.attrs:
+        if equilibrium is not None and key in equilibrium.attrs:
             data.attrs[f"table_{key}"] = str(equilibrium.attrs[key])
     validate_history_data(data)
     return data
 
 
-@dataclass(frozen=True)
-class HistoryArrays:
-    """The joined data as arrays.
-
-    Attributes
-    ----------
-    radius_um, grain
-        Of each position, (position).
-    composition, sd
-        (position, endmember); where not measured, 0.25 and 1 stand in and `measured` is 0.
-    measured
-        (position, endmember) of 0 and 1.
-    closed
-        1 where the four fractions were brought to 1, (position).
-    rim_radius_um, number_density
-        (grain).
-    zone_grain, zone_inner_um, zone_outer_um, zone_age_Ma, zone_age_sd_Ma
-        (zone), empty without ages.
-    table
-        The equilibrium table.
-    coords
-        Labels of positions, grains, components and zones.
-    """
-
-    radius_um: np.ndarray
-    grain: np.ndarray
-    composition: np.ndarray
-    sd: np.ndarray
-    measured: np.ndarray
-    closed: np.ndarray
-    rim_radius_um: np.ndarray
-    number_density: np.ndarray
-    zone_grain: np.ndarray
-    zone_inner_um: np.ndarray
-    zone_outer_um: np.ndarray
-    zone_age_Ma: np.ndarray
-    zone_age_sd_Ma: np.ndarray
-    table: EquilibriumTable
-    coords: dict[str, list[str]]
-
-    @classmethod
-    def of(cls, data: xr.Dataset) -> "HistoryArrays":
-        """Take the arrays out of joined data."""
-        values = data["composition"].to_numpy()
-        measured = np.isfinite(values)
-        closed = measured.all(axis=1) & (np.abs(np.nansum(values, axis=1) - 1) < CLOSED_WITHIN)
-        zones = {
-            name: data[name].to_numpy() if "zone" in data.dims else np.empty(0)
-            for name in ("zone_inner_um", "zone_outer_um", "zone_age_Ma", "zone_age_sd_Ma")
-        }
-        index = data["zone_grain_index"].to_numpy() if "zone" in data.dims else np.empty(0)
-        dims = ("position", "grain", "endmember", "zone")
-        return cls(
-            radius_um=data["radius_um"].to_numpy(),
-            grain=data["grain_index"].to_numpy(),
-            composition=np.where(measured, values, 0.25),
-            sd=np.where(measured, data["composition_sd"].to_numpy(), 1.0),
-            measured=measured.astype(float),
-            closed=closed.astype(float),
-            rim_radius_um=data["rim_radius_um"].to_numpy(),
-            number_density=data["number_density"].to_numpy(),
-            zone_grain=index.astype("int64"),
-            table=EquilibriumTable.from_dataset(data[list(VARIABLES)]),
-            coords={d: [str(label) for label in data[d].values] for d in dims if d in data.dims},
-            **zones,
-        )
-
-    @property
-    def n_grains(self) -> int:
-        """Number of grains."""
-        return self.rim_radius_um.size
-
-    @property
-    def has_ages(self) -> bool:
-        """Whether anything was dated."""
-        return self.zone_age_Ma.size > 0
-
-    @cached_property
-    def nan_composition(self) -> np.ndarray:
-        """Composition with NaN where not measured."""
-        return np.where(self.measured == 1, self.composition, np.nan)
-
-
-def _label(value: object) -> str:
-    """Write a grain's name without the ``.0`` that a table reader may have put on numbers."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
+def _table(equilibrium: xr.Dataset) -> xr.Dataset:
+    """Take of a table what a history reads."""
+    for name in VARIABLES:
+        if name not in equilibrium:
+            raise DataError(
+                f"equilibrium: variable {name!r} is missing; "
+                f"{nearest(name, map(str, equilibrium.data_vars))}"
+            )
+    others = [str(name) for name in equilibrium.coords if name not in AXES]
+    return equilibrium[list(VARIABLES)].drop_vars(others, errors="ignore")
 
 
 def _errors(
@@ -312,7 +249,7 @@ def _by_grain(
     name: str,
     source: str,
 ) -> list[float]:
-    labelled = {_label(key): float(value) for key, value in (given or {}).items()}
+    labelled = {grain_label(key): float(value) for key, value in (given or {}).items()}
     for key in labelled:
         if key not in grains:
             raise DataError(f"{source}: {name} of grain {key!r}; {nearest(key, grains)}")

@@ -4,55 +4,122 @@ import numpy as np
 import xarray as xr
 from pymc_extras.prior import Prior
 
-from petro_models.histories.data import HistoryArrays
+from petro_models.histories.arrays import HistoryArrays
 from petro_models.histories.grains import default_offsets_um
 from petro_models.histories.growth import GrowthLaw
 from petro_models.priors import PriorSpecification
 
 LOG_SD_OF_DURATION = 1.43
+TYPICAL_LENGTH = 0.3
+"""Length scale of a path through inclusions alone, share of the axis."""
+AMPLITUDE_WITHOUT_TABLE = {"temperature": 60.0, "pressure": 2.0}
+"""Typical amplitude of a path through inclusions alone, C and kbar."""
+WINDOW_WITHOUT_TABLE = {"temperature": (600.0, 90.0), "pressure": (9.0, 4.0)}
+"""Centre and spread of a path's mean where no table bounds it, C and kbar."""
 
 
 def specifications(
-    arrays: HistoryArrays, law: GrowthLaw, clock: str
+    arrays: HistoryArrays, law: GrowthLaw, clock: str, diffusion: bool
 ) -> dict[str, PriorSpecification]:
     """Give every quantity of the model that is declared for these data and choices."""
     return {
         **_path(arrays),
-        **_table(arrays),
+        **(_table(arrays) if arrays.has_profiles else {}),
+        **(_inclusions() if arrays.has_inclusions else {}),
+        **_geometry(arrays),
         **(_clock(arrays, law, clock) if law.has_clock else {}),
+        **(_diffusion() if diffusion else {}),
     }
 
 
 def _path(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
     found = {}
-    for name, unit, axis, typical in (
-        ("temperature", "C", arrays.table.temperature_C, 35.0),
-        ("pressure", "kbar", arrays.table.pressure_kbar, 1.2),
-    ):
-        centre, width = float(axis.mean()), float(np.ptp(axis))
+    for name, unit in (("temperature", "C"), ("pressure", "kbar")):
+        typical, spread_of_log = _amplitude(arrays, name)
+        centre, spread, reason = path_window(arrays, name)
         found[f"{name}_mean_{unit}"] = PriorSpecification(
-            Prior("Normal", mu=round(centre, 2), sigma=round(width / 4, 2)),
+            Prior("Normal", mu=round(centre, 2), sigma=round(spread, 2)),
             (),
             f"mean {name} of the path, {unit}",
-            "the whole window of the table with 95 %",
+            reason,
         )
         found[f"{name}_amplitude_{unit}"] = PriorSpecification(
-            Prior("LogNormal", mu=round(float(np.log(typical)), 2), sigma=0.6),
+            Prior("LogNormal", mu=round(float(np.log(typical)), 2), sigma=spread_of_log),
             (),
             f"standard deviation of {name} about its mean along the path, {unit}",
             f"prograde growth spans some 100 C and a few kbar (median {typical:g} here); far from "
             "0, so that a short profile cannot claim a standstill",
             support="positive",
         )
+    if arrays.has_profiles:
+        length: Prior | float = 0.25
+        reason = (
+            "a quarter of the axis: bends are allowed, jitter is not; coverage of simulated "
+            "histories was best there"
+        )
+    else:
+        length = Prior("LogNormal", mu=round(float(np.log(TYPICAL_LENGTH)), 2), sigma=0.35)
+        reason = "a sixth to a half of the axis: inclusions are few, so it is not fixed"
     found["path_length"] = PriorSpecification(
-        0.25,
+        length,
         (),
         "length scale of the path, share of the axis in reference time",
-        "a quarter of the axis: bends are allowed, jitter is not; coverage of simulated histories "
-        "was best there",
+        reason,
         support="positive",
     )
     return found
+
+
+def _amplitude(arrays: HistoryArrays, name: str) -> tuple[float, float]:
+    """Give median and spread of the log of a path's amplitude."""
+    if arrays.has_profiles:
+        return {"temperature": 35.0, "pressure": 1.2}[name], 0.6
+    # The core holds most of the change and little of the radius, so a path must be free to bend:
+    # with half of this it was held flat (simulated inclusions).
+    return AMPLITUDE_WITHOUT_TABLE[name], 0.5
+
+
+def path_window(arrays: HistoryArrays, name: str) -> tuple[float, float, str]:
+    """Give centre and spread of the prior of a path's mean, and why.
+
+    Parameters
+    ----------
+    name
+        ``temperature`` (C) or ``pressure`` (kbar).
+    """
+    if arrays.has_profiles:
+        axis = arrays.table.temperature_C if name == "temperature" else arrays.table.pressure_kbar
+        centre, width = float(axis.mean()), float(np.ptp(axis))
+        return centre, width / 4, "the whole window of the table with 95 %"
+    centre, spread = WINDOW_WITHOUT_TABLE[name]
+    low, high = centre - 1.64 * spread, centre + 1.64 * spread
+    return centre, spread, f"where garnet grows in crustal rocks: {low:.0f} to {high:.0f} with 90 %"
+
+
+def _diffusion() -> dict[str, PriorSpecification]:
+    return {
+        "time_after_growth_Myr": PriorSpecification(
+            0.0,
+            (),
+            "time that the rock stayed at its last conditions after growth, Myr",
+            "0: it cooled at once. Put a LogNormal where the garnet may have stayed hot",
+            support="nonnegative",
+        )
+    }
+
+
+def _inclusions() -> dict[str, PriorSpecification]:
+    return {
+        "calibration_offset": PriorSpecification(
+            0.0,
+            ("calibration",),
+            "error that inclusions of one calibration share, in published standard deviations",
+            "0: the published error scatters from inclusion to inclusion. For absolute P and T put "
+            "Prior('Normal', mu=0, sigma=1, dims='calibration') and give residual_sd what scatters",
+            "most of a calibration's error is systematic: Palin et al. 2016, Geosci. Frontiers 7, "
+            "591-607",
+        )
+    }
 
 
 def _table(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
@@ -82,7 +149,7 @@ def _table(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
             support="nonnegative",
         ),
     }
-    if arrays.table.has_removed_axis:
+    if arrays.has_removed_axis:
         found["removed_final"] = PriorSpecification(
             Prior("Uniform", lower=0.0, upper=round(float(arrays.table.removed[-1]), 6)),
             (),
@@ -90,6 +157,11 @@ def _table(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
             "whatever the table covers; put the mode counted in the thin section here",
             support="nonnegative",
         )
+    return found
+
+
+def _geometry(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
+    found: dict[str, PriorSpecification] = {}
     if arrays.n_grains > 1:
         offsets = np.round(default_offsets_um(arrays), 3)
         found["nucleation_offset_um"] = PriorSpecification(
@@ -99,6 +171,11 @@ def _table(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
             "differences of the rims' radii: all grains stopped growing together",
         )
     return found
+
+
+def lowest_temperature(arrays: HistoryArrays) -> float:
+    """Give the lowest temperature of the table, or 400 C without one."""
+    return float(arrays.table.temperature_C[0]) if arrays.has_profiles else 400.0
 
 
 def _clock(arrays: HistoryArrays, law: GrowthLaw, clock: str) -> dict[str, PriorSpecification]:
@@ -131,10 +208,10 @@ def _clock(arrays: HistoryArrays, law: GrowthLaw, clock: str) -> dict[str, Prior
         )
     if "isograd_temperature_C" in law.parameters:
         found["isograd_temperature_C"] = PriorSpecification(
-            float(arrays.table.temperature_C[0]),
+            lowest_temperature(arrays),
             (),
             "temperature of the garnet-in reaction, C",
-            "edge of the table: no delay; put the isograd of your rock",
+            "edge of the table, or 400: no delay; put the isograd of your rock",
         )
         found["reaction_entropy_J_per_mol_K"] = PriorSpecification(
             50.0,

@@ -20,7 +20,7 @@ STEPS = 81
 MISSED_CORE = 0.05
 """Time is also told from this share of the largest radius: before it, little garnet tells much."""
 ENERGIES_KJ_PER_MOL = (150.0, 200.0, 250.0)
-TIME_ZERO = "times count from the first analysis; the duration ends with the last"
+TIME_ZERO = "times count from the first analysis or inclusion; the duration ends with the last"
 INTERVAL = "90 %, equal-tailed (q05 to q95)"
 
 
@@ -38,7 +38,8 @@ def derive(problem: "Histories", posterior: xr.Dataset) -> xr.Dataset:
     -------
     xr.Dataset
         Statistics (statistic, ...) and, for at most 800 draws, curves (kept, ...): per position
-        ``pressure_kbar temperature_C``, along the common axis (step) ``axis_pressure_kbar
+        ``pressure_kbar temperature_C``, per inclusion ``inclusion_pressure_kbar
+        inclusion_temperature_C``, along the common axis (step) ``axis_pressure_kbar
         axis_temperature_C``; with a clock ``time_Myr``, ``axis_time_Myr``, rates, durations,
         nucleation times, and with ages ``age_Ma``.
     """
@@ -47,9 +48,12 @@ def derive(problem: "Histories", posterior: xr.Dataset) -> xr.Dataset:
     curves = _Curves(problem, draws)
     step = np.linspace(0, N_GRID - 1, STEPS).round().astype(int)
     axis = curves.axis
-    named: dict[str, tuple[str, np.ndarray, str]] = {
-        "pressure_kbar": ("position", curves.pressure, "kbar"),
-        "temperature_C": ("position", curves.temperature, "degree_Celsius"),
+    named: dict[str, tuple[str, np.ndarray, str]] = {}
+    for place, prefix in _places(problem):
+        at = curves.at[place]
+        named[f"{prefix}pressure_kbar"] = (place, at["pressure"], "kbar")
+        named[f"{prefix}temperature_C"] = (place, at["temperature"], "degree_Celsius")
+    named |= {
         "axis_pressure_kbar": ("step", curves.grid_pressure[:, step], "kbar"),
         "axis_temperature_C": ("step", curves.grid_temperature[:, step], "degree_Celsius"),
     }
@@ -78,14 +82,11 @@ def derive(problem: "Histories", posterior: xr.Dataset) -> xr.Dataset:
             _given_energy(energy, scalars["duration_Myr"][0]),
             {"units": "Myr"},
         )
-    coords = {
+    coords: dict[str, Any] = {
+        **problem.arrays.coords,
         "statistic": STATISTICS,
-        "position": problem.arrays.coords["position"],
-        "grain": problem.arrays.coords["grain"],
         "energy": ("energy", list(ENERGIES_KJ_PER_MOL), {"units": "kJ/mol"}),
     }
-    if problem.arrays.has_ages:
-        coords["zone"] = problem.arrays.coords["zone"]
     used = {dim for entry in variables.values() for dim in np.atleast_1d(entry[0])}
     return xr.Dataset(
         variables,
@@ -94,32 +95,53 @@ def derive(problem: "Histories", posterior: xr.Dataset) -> xr.Dataset:
     )
 
 
+def _places(problem: "Histories") -> list[tuple[str, str]]:
+    """Name the dims of observed places, and what stands before the names of their answers."""
+    arrays = problem.arrays
+    places = [("position", "")] if arrays.has_profiles else []
+    return [*places, ("inclusion", "inclusion_")] if arrays.has_inclusions else places
+
+
 class _Curves:
-    """Path and clock of every draw, for known geometry at once, else draw by draw."""
+    """Path and clock of every draw, for known geometry at once, else draw by draw.
+
+    Attributes
+    ----------
+    at
+        ``position`` and ``inclusion`` -> ``temperature``, ``pressure`` and ``share`` of time, each
+        (draw, place).
+    grid_temperature, grid_pressure, share
+        Along the grid of the axis, (draw, grid).
+    nucleation_share, zone_share
+        Share of time of each grain's nucleation and each zone's mean.
+    duration, rate
+        Of the axis (Myr) and of growth, (draw).
+    """
 
     def __init__(self, problem: "Histories", draws: xr.Dataset) -> None:
         self.problem, self.draws = problem, draws
-        self.axis = problem._axis()
+        self.axis, self.resolved = problem._axis(), problem.resolved
         self.count = draws.sizes["kept"]
         length, offset = self._get("path_length"), self._offsets()
-        if "path_length" in draws or "nucleation_offset_um" in draws:
-            layouts = [self._layout(offset[row], length[row]) for row in range(self.count)]
-            parts = [self._along(layout, slice(n, n + 1)) for n, layout in enumerate(layouts)]
+        if "nucleation_offset_um" in draws:
+            parts = [
+                self._along(self._layout(offset[row], length[row : row + 1]), slice(row, row + 1))
+                for row in range(self.count)
+            ]
             joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
         else:
-            joined = list(self._along(self._layout(offset[0], length[0]), slice(None)))
-        (
-            self.temperature,
-            self.pressure,
-            self.grid_temperature,
-            self.grid_pressure,
-            self.share,
-            self.position_share,
-            self.nucleation_share,
-            self.zone_share,
-            self.duration,
-            self.rate,
-        ) = joined
+            whole = length if "path_length" in draws else length[0]
+            joined = list(self._along(self._layout(offset[0], whole), slice(None)))
+        values = iter(joined)
+        self.at: dict[str, dict[str, np.ndarray]] = {
+            place: {name: next(values) for name in ("temperature", "pressure")}
+            for place in ("position", "inclusion")
+        }
+        self.grid_temperature, self.grid_pressure = next(values), next(values)
+        self.share, self.nucleation_share, self.zone_share = (next(values) for _ in range(3))
+        for place in ("position", "inclusion"):
+            self.at[place]["share"] = next(values)
+        self.duration, self.rate = next(values), next(values)
 
     def _get(self, name: str) -> np.ndarray:
         if name in self.draws:
@@ -132,18 +154,21 @@ class _Curves:
         offset = self.problem._known_offsets()
         return np.broadcast_to(offset, (self.count, offset.size))
 
-    def _layout(self, offset: np.ndarray, length: float) -> grains.Layout:
+    def _layout(self, offset: np.ndarray, length: np.ndarray) -> grains.Layout:
         problem = self.problem
-        # Engines that sample the length or the offsets use the Cholesky basis; so must this.
-        known = "path_length" not in self.draws and "nucleation_offset_um" not in self.draws
         return grains.Layout.of(
-            problem.arrays, self.axis, problem.law, offset, np.asarray(length), ordered=known
+            problem.arrays,
+            self.axis,
+            problem.law,
+            offset,
+            np.asarray(length),
+            spectral=not problem.is_geometry_known,
         )
 
     def _along(self, layout: grains.Layout, rows: slice) -> tuple[np.ndarray, ...]:
         law = self.problem.law
         found = []
-        for basis in (layout.position_basis, layout.grid_basis):
+        for basis in (layout.position_basis, layout.inclusion_basis, layout.grid_basis):
             for name, unit in (("temperature", "C"), ("pressure", "kbar")):
                 found.append(
                     forward.path_values(
@@ -151,23 +176,25 @@ class _Curves:
                         self._get(f"{name}_amplitude_{unit}")[rows],
                         self.draws[f"{name}_path"].to_numpy()[rows],
                         basis,
-                        layout.in_units(self.problem.resolved[name]),
+                        layout.in_units(self.resolved[name]),
+                        layout.part_sd,
                     )
                 )
         if not law.has_clock:
             empty = np.zeros((len(found[0]), 1))
-            return (*found, empty, empty, empty, empty, empty[:, 0], empty[:, 0])
+            return (*found, *(5 * [empty]), empty[:, 0], empty[:, 0])
         clock = "duration_Myr" if "duration_Myr" in self.problem.priors else "growth_rate"
         parameters = {name: self._get(name)[rows][:, None] for name in law.parameters}
         parameters[clock] = self._get(clock)[rows]
-        share, duration, rate = layout.clock(found[2], parameters, np)
+        share, duration, rate = layout.clock(found[4], parameters, np)
         zone = layout.zone_share(share, np) if self.problem.arrays.has_ages else share[:, :0]
         return (
             *found,
             share,
-            forward.even_interpolation(share, layout.position_place, np),
             forward.even_interpolation(share, layout.nucleation_place, np),
             zone,
+            forward.even_interpolation(share, layout.position_place, np),
+            forward.even_interpolation(share, layout.inclusion_place, np),
             duration,
             rate,
         )
@@ -182,9 +209,10 @@ def _add_time(
 ) -> None:
     """Add times, ages, rates and durations; time 0 is the first analysis."""
     duration = curves.duration[:, None]
-    time = duration * curves.position_share
     grid_time = duration * curves.share
-    named["time_Myr"] = ("position", time, "Myr")
+    times = {place: duration * curves.at[place]["share"] for place, _ in _places(problem)}
+    for place, prefix in _places(problem):
+        named[f"{prefix}time_Myr"] = (place, times[place], "Myr")
     named["axis_time_Myr"] = ("step", grid_time[:, step], "Myr")
     heating = np.gradient(curves.grid_temperature, axis=1) / np.gradient(grid_time, axis=1)
     burial = np.gradient(curves.grid_pressure, axis=1) / np.gradient(grid_time, axis=1)
@@ -197,7 +225,7 @@ def _add_time(
     named["axis_burial_kbar_per_Myr"] = ("step", burial[:, step], "kbar/Myr")
     named["axis_growth_um_per_Myr"] = ("step", growth[:, step], "um/Myr")
     named["nucleation_Myr"] = ("grain", duration * curves.nucleation_share, "Myr")
-    last = time.max(axis=1)
+    last = np.concatenate(list(times.values()), axis=1).max(axis=1)
     scalars["duration_Myr"] = (last, "Myr")
     reached = MISSED_CORE * float(problem.arrays.rim_radius_um.max())
     place = curves.axis.place(np.array([reached**exponent]), np)
@@ -211,7 +239,8 @@ def _add_time(
     )
     if problem.arrays.has_ages:
         start = curves._get("age_at_start_Ma")
-        named["age_Ma"] = ("position", start[:, None] - time, "Ma")
+        for place, prefix in _places(problem):
+            named[f"{prefix}age_Ma"] = (place, start[:, None] - times[place], "Ma")
         named["axis_age_Ma"] = ("step", start[:, None] - grid_time[:, step], "Ma")
         named["zone_age_expected_Ma"] = (
             "zone",

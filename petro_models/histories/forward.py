@@ -7,9 +7,10 @@ simulator and answers share them.
 from typing import Any
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
 
 JITTER = 1e-8
+WIDENED = 4.0
+"""Width of the axis that the sines of a path live on; the path itself uses 0 to 1 in its middle."""
 LOG_TWO_PI = float(np.log(2 * np.pi))
 
 
@@ -19,24 +20,21 @@ def matern52(distance: Any, length: Any, xp: Any) -> Any:
     return (1 + z + z * z / 3) * xp.exp(-z)
 
 
-def path_basis(points: Any, nodes: np.ndarray, length: Any, xp: Any, ordered: bool = True) -> Any:
+def path_basis(points: np.ndarray, nodes: np.ndarray, length: Any) -> np.ndarray:
     """Give the matrix that turns independent normals into a Matern-5/2 path at points.
 
     With K the correlation of the nodes and k that of points and nodes, the basis is ``k F^-T``
-    (F F' = K): the path's mean given its node values, which for nodes much closer than the length
-    is the path itself. F holds the eigenvectors of K, smoothest first, where all is known and
-    `ordered`; its Cholesky factor where points or length are unknown.
+    (F F' = K, F the eigenvectors of K, smoothest first): the path's mean given its node values,
+    which for nodes much closer than the length is the path itself.
 
     Parameters
     ----------
     points
-        Places in the path's coordinate, (point).
+        Known places in the path's coordinate, (point).
     nodes
         Evenly spaced nodes, (node).
     length
-        Length scale in the same coordinate.
-    xp
-        `numpy`, or `pytensor.tensor` where points or length are unknown.
+        Known length scale in the same coordinate.
 
     Returns
     -------
@@ -44,19 +42,49 @@ def path_basis(points: Any, nodes: np.ndarray, length: Any, xp: Any, ordered: bo
     """
     between = np.abs(nodes[:, None] - nodes[None, :])
     across = abs(points[:, None] - nodes[None, :])
-    jitter = JITTER * np.eye(nodes.size)
-    if xp is np and ordered:
-        values, vectors = np.linalg.eigh(matern52(between, length, np) + jitter)
-        smoothest_first = vectors[:, ::-1] / np.sqrt(values[::-1])
-        return matern52(across, length, np) @ smoothest_first
-    if xp is np:
-        factor = cholesky(matern52(between, length, np) + jitter, lower=True)
-        return solve_triangular(factor, matern52(across, length, np).T, lower=True).T
-    factor = xp.linalg.cholesky(matern52(xp.as_tensor(between), length, xp) + jitter)
-    return xp.linalg.solve_triangular(factor, matern52(across, length, xp).T, lower=True).T
+    correlation = matern52(between, length, np) + JITTER * np.eye(nodes.size)
+    values, vectors = np.linalg.eigh(correlation)
+    smoothest_first = vectors[:, ::-1] / np.sqrt(values[::-1])
+    return matern52(across, length, np) @ smoothest_first
 
 
-def path_values(mean: Any, amplitude: Any, nodes: Any, basis: Any, in_units: np.ndarray) -> Any:
+def spectral_basis(points: Any, count: int, xp: Any) -> Any:
+    """Give sines over a widened axis, smoothest first, for paths whose length or places vary.
+
+    With independent normals of the sizes `spectral_sd` they make up a Matern-5/2 path on 0 to 1
+    (Solin & Sarkka 2020, Stat. Comput. 30, 419-446): unlike `path_basis` they need no matrix
+    factor inside the model, and the length enters the sizes alone.
+
+    Parameters
+    ----------
+    points
+        Places 0 to 1, known or unknown, (point).
+    count
+        How many.
+
+    Returns
+    -------
+    (point, node)
+    """
+    half = 0.5 * WIDENED
+    frequency = np.arange(1, count + 1) * np.pi / (2 * half)
+    return xp.sin((points[:, None] - 0.5 + half) * frequency) / np.sqrt(half)
+
+
+def spectral_sd(length: Any, count: int, xp: Any) -> Any:
+    """Give the sizes of the normals of `spectral_basis`, (..., node), from lengths (...).
+
+    The root of the Matern-5/2 spectral density ``16/3 5^(5/2) l^-5 (5/l^2 + w^2)^-3``.
+    """
+    frequency = np.arange(1, count + 1) * np.pi / WIDENED
+    wide = length[..., None]
+    density = 16 / 3 * 5**2.5 * wide**-5 * (5 / wide**2 + frequency**2) ** -3
+    return xp.sqrt(density)
+
+
+def path_values(
+    mean: Any, amplitude: Any, nodes: Any, basis: Any, in_units: np.ndarray, part_sd: Any = 1.0
+) -> Any:
     """Give a path at places, (..., point), for leading dims of draws.
 
     Parameters
@@ -64,13 +92,15 @@ def path_values(mean: Any, amplitude: Any, nodes: Any, basis: Any, in_units: np.
     mean, amplitude
         Of the path, (...).
     nodes
-        Normal variables (..., node): of the amplitude's size where `in_units`, else of size 1.
+        Normal variables (..., node): of the path's size where `in_units`, else of size 1.
     basis
-        As `path_basis` gives it.
+        As `path_basis` or `spectral_basis` gives it.
     in_units
         1 for nodes that carry the path's unit, 0 for those that the amplitude multiplies.
+    part_sd
+        1, or the sizes of `spectral_sd`.
     """
-    scaled = nodes * (in_units + (1 - in_units) * amplitude[..., None])
+    scaled = nodes * (in_units + (1 - in_units) * amplitude[..., None] * part_sd)
     return mean[..., None] + scaled @ basis.T
 
 

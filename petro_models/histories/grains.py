@@ -13,10 +13,12 @@ import numpy as np
 import pytensor.tensor as pt
 
 from petro_models.histories import forward
+from petro_models.histories.arrays import HistoryArrays
 from petro_models.histories.axis import GrowthAxis
-from petro_models.histories.data import HistoryArrays
 from petro_models.histories.growth import GrowthLaw
 
+LEAST_SPAN = 1e-3
+"""Of the growth coordinate, as a share of its end."""
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
@@ -32,8 +34,10 @@ class Layout:
         Places 0 to 1 of positions and of the grid of integrals.
     position_basis, grid_basis
         From the path's nodes to positions and grid.
-    is_ordered
-        Whether the nodes are ordered, smoothest first.
+    part_sd
+        Sizes of the parts of a path whose length or places are unknown, (..., node); else 1.
+    inclusion_place, inclusion_basis
+        As for positions, of inclusions.
     zone_place, zone_weight
         (zone, quadrature node): a dated zone averages over its volume.
     nucleation_place
@@ -47,7 +51,9 @@ class Layout:
     position_place: Any
     position_basis: Any
     grid_basis: Any
-    is_ordered: bool
+    inclusion_place: Any
+    inclusion_basis: Any
+    part_sd: Any
     zone_place: Any
     zone_weight: np.ndarray
     nucleation_place: Any
@@ -61,7 +67,7 @@ class Layout:
         law: GrowthLaw,
         offset_um: Any,
         length: Any,
-        ordered: bool = True,
+        spectral: bool = False,
     ) -> "Layout":
         """Lay out the data, for known offsets and length (NumPy) or unknown ones (PyTensor).
 
@@ -71,22 +77,27 @@ class Layout:
             How far each grain's nucleation lags behind the first, (grain), in radius.
         length
             Length scale of the path, share of the axis.
-        ordered
-            False to use the basis of unknown geometry although all is known, as answers must.
+        spectral
+            Whether the path is made of sines, as it is where offsets or length are unknown.
         """
         known = isinstance(offset_um, np.ndarray)
         xp: Any = np if known else pt
         offset = coordinate_of_offset(offset_um, arrays, law.exponent)
         position = offset[arrays.grain] + arrays.radius_um**law.exponent
         position_place = axis.place(position, xp)
-        is_numeric = known and isinstance(length, np.ndarray)
-        places: list[Any] = [position_place, axis.grid_place]
-        if not is_numeric:
-            places = [pt.as_tensor(place) for place in places]
-        bases = [
-            forward.path_basis(place, axis.nodes, length, np if is_numeric else pt, ordered)
-            for place in places
-        ]
+        held = arrays.inclusions
+        inclusion_place = axis.place(offset[held.grain] + held.radius_um**law.exponent, xp)
+        places: list[Any] = [position_place, axis.grid_place, inclusion_place]
+        count = axis.nodes.size
+        if spectral:
+            bases = [
+                forward.spectral_basis(place, count, np if isinstance(place, np.ndarray) else pt)
+                for place in places
+            ]
+            sizes = forward.spectral_sd(length, count, np if isinstance(length, np.ndarray) else pt)
+        else:
+            bases = [forward.path_basis(place, axis.nodes, length) for place in places]
+            sizes = 1.0
         radius, weight = zone_quadrature(arrays)
         zone = offset[arrays.zone_grain][:, None] + radius**law.exponent
         return cls(
@@ -95,7 +106,9 @@ class Layout:
             position_place=position_place,
             position_basis=bases[0],
             grid_basis=bases[1],
-            is_ordered=is_numeric and ordered,
+            inclusion_place=inclusion_place,
+            inclusion_basis=bases[2],
+            part_sd=sizes,
             zone_place=axis.place(zone, xp),
             zone_weight=weight,
             nucleation_place=axis.place(offset, xp),
@@ -112,8 +125,7 @@ class Layout:
         resolved
             How many of the smoothest parts of the path the analyses resolve.
         """
-        count = resolved if self.is_ordered else self.axis.nodes.size
-        return (np.arange(self.axis.nodes.size) < count).astype(float)
+        return (np.arange(self.axis.nodes.size) < resolved).astype(float)
 
     def clock(
         self, grid_temperature_C: Any, parameters: Mapping[str, Any], xp: Any
@@ -176,8 +188,11 @@ def zone_quadrature(arrays: HistoryArrays) -> tuple[np.ndarray, np.ndarray]:
 def axis_ends(arrays: HistoryArrays, offset_um: np.ndarray, exponent: int) -> tuple[float, float]:
     """Give the growth coordinate of the first observed position and of the end of growth."""
     offset = coordinate_of_offset(offset_um, arrays, exponent)
-    position = offset[arrays.grain] + arrays.radius_um**exponent
-    ends = [position.max(), float(arrays.rim_radius_um.max()) ** exponent]
+    grain, radius = arrays.observed
+    observed = offset[grain] + radius**exponent
+    ends = [observed.max(), float(arrays.rim_radius_um.max()) ** exponent]
     if arrays.has_ages:
         ends.append((offset[arrays.zone_grain] + arrays.zone_outer_um**exponent).max())
-    return float(position.min()), float(max(ends))
+    start, end = float(observed.min()), float(max(ends))
+    # A lone inclusion at the rim leaves no axis behind it: then the grain's centre begins it.
+    return (start, end) if end - start > LEAST_SPAN * end else (0.0, end)

@@ -1,4 +1,4 @@
-"""The declared model of a history: path, clock, equilibrium garnet, likelihood."""
+"""The declared model of a history: path, clock, garnet and inclusions in equilibrium."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,14 +6,17 @@ from typing import Any
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
+from pytensor import wrap_jax
 from pytensor.tensor import TensorVariable
 
-from petro_models.histories import forward, grains
+from petro_models.histories import blurring, forward, grains
+from petro_models.histories.arrays import HistoryArrays
 from petro_models.histories.axis import GrowthAxis
-from petro_models.histories.data import HistoryArrays
+from petro_models.histories.equilibria import Noise
 from petro_models.histories.growth import GrowthLaw
 from petro_models.priors import Priors
 
+STAY = "time_after_growth_Myr"
 ABSENCE_SD = 0.3
 """Cells of the table beyond the edge of garnet stability, one standard deviation."""
 
@@ -25,13 +28,15 @@ def history_model(
     priors: Priors,
     interpolation: str,
     resolved: Mapping[str, int],
+    noise: Noise,
+    diffusion: bool,
 ) -> pm.Model:
-    """Declare the joint model of path, clock and garnet zoning.
+    """Declare the joint model of path, clock, garnet zoning and inclusions.
 
     Parameters
     ----------
     arrays
-        Profiles, ages and table.
+        Profiles, table, inclusions and ages.
     axis
         The axis of the path.
     law
@@ -43,44 +48,79 @@ def history_model(
     resolved
         How many of the smoothest parts of ``temperature`` and ``pressure`` the analyses resolve;
         it decides on coordinates, not on the model.
+    noise
+        Of the inclusions' residuals.
+    diffusion
+        Whether garnet zoning is blurred by diffusion after growth.
 
     Returns
     -------
     pm.Model
         Free variables as named in `priors`, and ``temperature_path`` and ``pressure_path``
-        (independent normals at nodes); observed ``composition``, ``garnet_absence`` and, with ages,
-        ``zone_age_Ma``.
+        (independent normals at nodes); observed ``composition`` and ``garnet_absence`` of profiles,
+        ``equilibrium_residual`` of inclusions, ``zone_age_Ma`` of ages.
     """
     coords = {**arrays.coords, "node": np.arange(axis.nodes.size)}
     with pm.Model(coords=coords) as model:
         known = _geometry(priors, arrays)
-        layout = grains.Layout.of(arrays, axis, law, known["offset"], known["length"])
-        temperature = _path("temperature", "C", priors, layout, resolved["temperature"])
-        pressure = _path("pressure", "kbar", priors, layout, resolved["pressure"])
-        removed = _removed(priors, layout, arrays)
+        layout = grains.Layout.of(arrays, axis, law, **known)
+        bases = _bases(layout)
+        if diffusion:
+            shells = grains.Layout.of(blurring.shell_arrays(arrays), axis, law, **known)
+            bases["shell"] = shells.position_basis
+        temperature = _path("temperature", "C", priors, layout, bases, resolved["temperature"])
+        pressure = _path("pressure", "kbar", priors, layout, bases, resolved["pressure"])
+        removed_final = _removed_final(priors, arrays)
 
         if law.has_clock:
-            clock = _clock(temperature["grid"], priors, layout)
+            share, duration, _ = _clock(temperature["grid"], priors, layout)
             if arrays.has_ages:
-                _ages(arrays, layout, priors, *clock)
+                _ages(arrays, layout, priors, share, duration)
 
-        read = {
-            "pressure_kbar": pressure["position"] + priors.create("pressure_offset_kbar"),
-            "temperature_C": temperature["position"] + priors.create("temperature_offset_C"),
-            "removed": removed,
-            "method": interpolation,
-            "xp": pt,
-        }
-        expected = arrays.table.read(**read)
-        variance = arrays.sd**2 + pt.as_tensor(priors.create("model_error")) ** 2
-        closed_composition(arrays, expected, variance)
-        pm.Normal(
-            "garnet_absence",
-            mu=pt.clip(arrays.table.absence(**read) - 1, 0.0, np.inf),
-            sigma=ABSENCE_SD,
-            observed=np.zeros(arrays.radius_um.size),
-            dims="position",
-        )
+        if arrays.has_profiles:
+            offset = {
+                "pressure": priors.create("pressure_offset_kbar"),
+                "temperature": priors.create("temperature_offset_C"),
+            }
+
+            def conditions(place: str, grown_share: Any) -> dict[str, Any]:
+                return {
+                    "pressure_kbar": pressure[place] + offset["pressure"],
+                    "temperature_C": temperature[place] + offset["temperature"],
+                    "removed": removed_final * grown_share,
+                    "method": interpolation,
+                    "xp": pt,
+                }
+
+            read = conditions("position", layout.grown_share)
+            expected = arrays.table.read(**read)
+            if diffusion:
+                grown = arrays.table.read(**conditions("shell", shells.grown_share))
+                path = temperature["grid"], pressure["grid"]
+                expected += _blurred(grown, arrays, shells, priors, share, duration, *path)
+            variance = arrays.sd**2 + pt.as_tensor(priors.create("model_error")) ** 2
+            closed_composition(arrays, expected, variance)
+            pm.Normal(
+                "garnet_absence",
+                mu=pt.clip(arrays.table.absence(**read) - 1, 0.0, np.inf),
+                sigma=ABSENCE_SD,
+                observed=np.zeros(arrays.radius_um.size),
+                dims="position",
+            )
+
+        if arrays.has_inclusions:
+            residual = arrays.inclusions.residuals(
+                temperature["inclusion"], pressure["inclusion"], pt
+            )
+            departure = residual + _calibration_error(priors, arrays, noise)
+            pm.Normal(
+                "equilibrium_residual",
+                mu=departure,
+                sigma=noise.total,
+                observed=np.zeros(arrays.inclusions.count),
+                shape=arrays.inclusions.count,
+                dims="inclusion",
+            )
     return model
 
 
@@ -128,30 +168,81 @@ def _geometry(priors: Priors, arrays: HistoryArrays) -> dict[str, Any]:
         if "nucleation_offset_um" in priors
         else np.zeros(arrays.n_grains)
     )
-    return {"offset": offset, "length": priors.create("path_length")}
+    length = priors.create("path_length")
+    spectral = not (isinstance(offset, np.ndarray) and isinstance(length, np.ndarray))
+    return {"offset_um": offset, "length": length, "spectral": spectral}
+
+
+def _bases(layout: grains.Layout) -> dict[str, Any]:
+    """Name the places that a path is wanted at."""
+    return {
+        "position": layout.position_basis,
+        "grid": layout.grid_basis,
+        "inclusion": layout.inclusion_basis,
+    }
 
 
 def _path(
-    name: str, unit: str, priors: Priors, layout: grains.Layout, resolved: int
+    name: str,
+    unit: str,
+    priors: Priors,
+    layout: grains.Layout,
+    bases: Mapping[str, Any],
+    resolved: int,
 ) -> dict[str, Any]:
-    """Declare a smooth path, and give it at positions and on the grid."""
+    """Declare a smooth path, and give it at all places."""
     mean = pt.as_tensor(priors.create(f"{name}_mean_{unit}"))
     amplitude = pt.as_tensor(priors.create(f"{name}_amplitude_{unit}"))
     # The analyses hold the smooth parts of a path tightly: there the amplitude stands in the prior
     # rather than as a factor, and the two hardly correlate. Elsewhere the opposite holds.
     in_units = layout.in_units(resolved)
-    sd = in_units * amplitude + (1 - in_units)
+    sd = in_units * amplitude * layout.part_sd + (1 - in_units)
     nodes = pm.Normal(f"{name}_path", 0.0, sd, dims="node")
     return {
-        place: forward.path_values(mean, amplitude, nodes, pt.as_tensor(basis), in_units)
-        for place, basis in (("position", layout.position_basis), ("grid", layout.grid_basis))
+        place: forward.path_values(
+            mean, amplitude, nodes, pt.as_tensor(basis), in_units, layout.part_sd
+        )
+        for place, basis in bases.items()
     }
 
 
-def _removed(priors: Priors, layout: grains.Layout, arrays: HistoryArrays) -> Any:
-    if not arrays.table.has_removed_axis:
-        return 0.0
-    return pt.as_tensor(priors.create("removed_final")) * layout.grown_share
+def _removed_final(priors: Priors, arrays: HistoryArrays) -> Any:
+    return pt.as_tensor(priors.create("removed_final")) if arrays.has_removed_axis else 0.0
+
+
+def _blurred(
+    grown: TensorVariable,
+    arrays: HistoryArrays,
+    shells: grains.Layout,
+    priors: Priors,
+    share: TensorVariable,
+    duration: TensorVariable,
+    temperature: TensorVariable,
+    pressure: TensorVariable,
+) -> TensorVariable:
+    """Give what diffusion changes at the analyses, from the composition that the shells grew with.
+
+    Growth zoning read at the analyses keeps its detail: only the change comes from the shells.
+    """
+    shape = (arrays.n_grains, blurring.SHELLS)
+    fractions = grown.reshape((*shape, grown.shape[-1]))
+    step = blurring.steps_of(shells.axis.grid_place.size)
+    formation = duration * forward.even_interpolation(share, shells.position_place, pt)
+    time, path = duration * share[step], [temperature[step], pressure[step]]
+    if not priors.is_known(STAY) or priors.known(STAY) > 0:
+        time = pt.concatenate([time, time[-1:] + pt.as_tensor(priors.create(STAY))])
+        path = [pt.concatenate([curve, curve[-1:]]) for curve in path]
+    edges = pt.as_tensor(blurring.shell_edges_um(arrays.rim_radius_um))
+    after = wrap_jax(blurring.blur)(fractions, edges, formation.reshape(shape), time, *path)
+    at = arrays.radius_um / arrays.rim_radius_um[arrays.grain]
+    return blurring.at_radii(after - fractions, pt.as_tensor(at), arrays.grain, pt)
+
+
+def _calibration_error(priors: Priors, arrays: HistoryArrays, noise: Noise) -> Any:
+    """Give the error that inclusions of one calibration share, in the unit of their residuals."""
+    shared = pt.as_tensor(priors.create("calibration_offset"))
+    each = pt.broadcast_to(shared, (len(arrays.inclusions.calibration_names),))
+    return noise.published * each[arrays.inclusions.calibration_index]
 
 
 def _clock(
@@ -172,7 +263,6 @@ def _ages(
     priors: Priors,
     share: TensorVariable,
     duration: TensorVariable,
-    rate: TensorVariable,
 ) -> None:
     """Observe the ages: age at the start of the axis less the mean time of each zone."""
     start = priors.create("age_at_start_Ma")
@@ -181,5 +271,6 @@ def _ages(
         mu=start - duration * layout.zone_share(share, pt),
         sigma=arrays.zone_age_sd_Ma,
         observed=arrays.zone_age_Ma,
+        shape=arrays.zone_age_Ma.size,
         dims="zone",
     )

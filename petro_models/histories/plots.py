@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from petro_models.errors import FitError
+from petro_models.histories.plot_inclusions import draw_equilibria
 from petro_models.report import style
 from petro_models.thermodynamics.isopleths import draw_isopleths, quiet_garnet_out
 from petro_models.thermodynamics.tables import COMPONENTS, VARIABLES, EquilibriumTable
@@ -17,30 +18,35 @@ N_COMMON = 120
 
 @style.styled
 def plot_path(fit: xr.DataTree, component: str | None = "grs") -> Figure:
-    """Draw the pressure-temperature path as a density with its direction, isopleths behind it.
+    """Draw the pressure-temperature path as a density with its direction.
+
+    Behind it: isopleths of the table, or where inclusions were in equilibrium.
 
     Parameters
     ----------
     fit
         A fit of `Histories`.
     component
-        Whose isopleths are drawn, for the bulk before growth; None for none.
+        Whose isopleths are drawn, for the bulk before growth (profiles only); None for none.
 
     Returns
     -------
     Figure
-        Shading: posterior density of the path; line: medians; bars: 90 %, equal-tailed.
+        Shading: posterior density of the path; line: medians; bars: 90 %, equal-tailed; thin
+        lines: equilibria of inclusions, coloured by their radius.
     """
-    derived = fit["derived"].to_dataset()
+    derived, data = fit["derived"].to_dataset(), fit["constant_data"].to_dataset()
     temperature = derived["axis_temperature_C_draws"].to_numpy()
     pressure = derived["axis_pressure_kbar_draws"].to_numpy()
     figure = style.new_figure(6.6, 5.4)
     axes = figure.subplots()
     _path_window(axes, temperature, pressure)
-    if component is not None:
-        table = EquilibriumTable.from_dataset(fit["constant_data"].to_dataset()[list(VARIABLES)])
+    if component is not None and "composition" in data:
+        table = EquilibriumTable.from_dataset(data[list(VARIABLES)])
         draw_isopleths(axes, table, component)
         quiet_garnet_out(axes, table)
+    if "inclusion" in data.dims:
+        draw_equilibria(figure, axes, data)
     _density(axes, temperature, pressure)
     middle = [np.median(values, axis=0) for values in (temperature, pressure)]
     colour = style.CATEGORIES[1]

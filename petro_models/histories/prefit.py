@@ -5,10 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.optimize import least_squares
 
-from petro_models.histories.data import HistoryArrays
+from petro_models.histories.arrays import HistoryArrays
+from petro_models.histories.equilibria import InclusionArrays
 
 TABLE_ERROR = 0.003
 PASSES = 40
+ROUNDS = 3
+"""The noise of inclusions depends on P and T: it is taken anew after each fit."""
 STEP_KBAR, STEP_C = 0.01, 0.1
 
 
@@ -78,6 +81,65 @@ def fit_path(
     found = least_squares(residuals, start, jac=slopes, max_nfev=PASSES)
     temperature, pressure = np.split(found.x, 2)
     return {"temperature": temperature, "pressure": pressure}
+
+
+def fit_inclusions(
+    inclusions: InclusionArrays,
+    basis: np.ndarray,
+    window: Mapping[str, tuple[float, float]],
+    amplitude: Mapping[str, float],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a smooth path to inclusions alone, under the prior of its mean and nodes.
+
+    Parameters
+    ----------
+    inclusions
+        The inclusions.
+    basis
+        From nodes to inclusions, (inclusion, node).
+    window
+        ``temperature`` (C) and ``pressure`` (kbar) -> centre and spread of the path's mean.
+    amplitude
+        The same names -> standard deviation about the mean.
+
+    Returns
+    -------
+    temperature_C, pressure_kbar
+        At each inclusion.
+    """
+    size = basis.shape[1]
+    (middle_t, spread_t), (middle_p, spread_p) = window["temperature"], window["pressure"]
+    scale_t, scale_p = amplitude["temperature"], amplitude["pressure"]
+
+    def conditions(unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        nodes = unknown[2:].reshape(2, size)
+        t = middle_t + spread_t * unknown[0] + scale_t * basis @ nodes[0]
+        p = middle_p + spread_p * unknown[1] + scale_p * basis @ nodes[1]
+        return t, p
+
+    unknown = np.zeros(2 + 2 * size)
+    for _ in range(ROUNDS):
+        sd = inclusions.noise(*conditions(unknown)).total
+
+        def residuals(trial: np.ndarray, sd: np.ndarray = sd) -> np.ndarray:
+            t, p = conditions(trial)
+            return np.concatenate([_soft(inclusions.residuals(t, p, np) / sd), trial])
+
+        def slopes(trial: np.ndarray, sd: np.ndarray = sd) -> np.ndarray:
+            t, p = conditions(trial)
+            soft = _soft(inclusions.residuals(t, p, np) / sd)
+            by_t = (_soft(inclusions.residuals(t + STEP_C, p, np) / sd) - soft) / STEP_C
+            by_p = (_soft(inclusions.residuals(t, p + STEP_KBAR, np) / sd) - soft) / STEP_KBAR
+            columns = [
+                by_t[:, None] * spread_t,
+                by_p[:, None] * spread_p,
+                by_t[:, None] * basis * scale_t,
+                by_p[:, None] * basis * scale_p,
+            ]
+            return np.concatenate([np.concatenate(columns, axis=1), np.eye(trial.size)])
+
+        unknown = least_squares(residuals, unknown, jac=slopes, max_nfev=PASSES).x
+    return conditions(unknown)
 
 
 def _soft(residual: np.ndarray) -> np.ndarray:

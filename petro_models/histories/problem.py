@@ -11,13 +11,18 @@ from pymc_extras.prior import Prior
 
 from petro_models.errors import DataError, FitError, nearest
 from petro_models.histories import classical, defaults, grains, prefit
+from petro_models.histories.arrays import HistoryArrays
 from petro_models.histories.axis import (
     N_NODES,
     REFERENCE_ENERGY_KJ_PER_MOL,
     GrowthAxis,
     make_axis,
+    smoothed,
 )
-from petro_models.histories.data import HistoryArrays, join
+from petro_models.histories.data import join
+from petro_models.histories.defaults import AMPLITUDE_WITHOUT_TABLE, TYPICAL_LENGTH
+from petro_models.histories.equilibria import Noise
+from petro_models.histories.forward import path_basis
 from petro_models.histories.growth import growth_law
 from petro_models.histories.model import history_model
 from petro_models.histories.schema import validate_history_data
@@ -30,8 +35,10 @@ from petro_models.thermodynamics.tables import METHODS
 if TYPE_CHECKING:
     from petro_models.report.cards import Card
 
+SWITCH = ("off", "on")
 CLOCKS = ("duration", "growth_rate")
 UNITS = {"temperature": "C", "pressure": "kbar"}
+ROUGH_NODES = 24
 LEAST_AMPLITUDE = {"temperature": 12.0, "pressure": 0.6}
 
 
@@ -41,11 +48,13 @@ class Histories(InverseProblem):
     Parameters
     ----------
     profiles
-        As `read_garnet_profiles` gives them.
+        As `read_garnet_profiles` gives them; None for inclusions alone.
     equilibrium
-        Garnet table: dims (removed), pressure_kbar, temperature_C.
+        Garnet table: dims (removed), pressure_kbar, temperature_C; None without profiles.
     ages
         As `read_zone_ages` gives them.
+    inclusions
+        As `read_inclusions` gives them, alone or in grains that have a profile.
     growth_law
         ``arrhenius`` (default), ``constant``, ``diffusion_controlled``, ``surface_affinity`` or
         ``equilibrium_volume``.
@@ -57,11 +66,14 @@ class Histories(InverseProblem):
         that sampling is some ten times faster) or ``linear``.
     nodes
         Nodes of the path.
+    diffusion
+        Whether zoning is blurred by diffusion after it grew (the last forward stage); off by
+        default. It needs a growth law with a clock.
 
     Raises
     ------
     DataError
-        If profiles, table or ages cannot be used.
+        If profiles, table, ages or inclusions cannot be used, or a part is missing.
     FitError
         If an option is unknown.
     """
@@ -71,22 +83,25 @@ class Histories(InverseProblem):
 
     def __init__(
         self,
-        profiles: xr.Dataset,
-        equilibrium: xr.Dataset,
+        profiles: xr.Dataset | None = None,
+        equilibrium: xr.Dataset | None = None,
         ages: xr.Dataset | None = None,
+        inclusions: xr.Dataset | None = None,
         *,
         growth_law: str = "arrhenius",
         clock: str = "duration",
         interpolation: str = "cubic",
         nodes: int = N_NODES,
+        diffusion: bool = False,
     ) -> None:
         options = {
             "growth_law": growth_law,
             "clock": clock,
             "interpolation": interpolation,
             "nodes": str(nodes),
+            "diffusion": "on" if diffusion else "off",
         }
-        self._set_up(join(profiles, equilibrium, ages), options)
+        self._set_up(join(profiles, equilibrium, ages, inclusions), options)
 
     @classmethod
     def from_options(cls, data: xr.Dataset, options: Mapping[str, str]) -> "Histories":
@@ -98,7 +113,7 @@ class Histories(InverseProblem):
 
     def _set_up(self, data: xr.Dataset, options: dict[str, str]) -> None:
         self.law = growth_law(options.setdefault("growth_law", "arrhenius"))
-        for name, allowed in (("clock", CLOCKS), ("interpolation", METHODS)):
+        for name, allowed in (("clock", CLOCKS), ("interpolation", METHODS), ("diffusion", SWITCH)):
             value = options.setdefault(name, allowed[0])
             if value not in allowed:
                 raise FitError(f"no {name} is named '{value}': {nearest(value, allowed)}")
@@ -111,9 +126,23 @@ class Histories(InverseProblem):
                 f"growth_law='{self.law.name}' holds no time, so ages cannot be used with it: "
                 "leave the ages out, or take growth_law='arrhenius'"
             )
+        self.has_diffusion = options["diffusion"] == "on"
+        self._refuse_diffusion()
         super().__init__(
-            data, options, defaults.specifications(self.arrays, self.law, options["clock"])
+            data,
+            options,
+            defaults.specifications(self.arrays, self.law, options["clock"], self.has_diffusion),
         )
+
+    def _refuse_diffusion(self) -> None:
+        """Refuse diffusion where there is no zoning to blur or no time to do it in."""
+        if self.has_diffusion and not self.arrays.has_profiles:
+            raise DataError("diffusion blurs garnet zoning, and there are no profiles")
+        if self.has_diffusion and not self.law.has_clock:
+            raise FitError(
+                f"diffusion needs time, which growth_law='{self.law.name}' does not hold: take "
+                "growth_law='arrhenius'"
+            )
 
     # -- the problem's own parts of the life cycle -----------------------------------------------
 
@@ -125,13 +154,21 @@ class Histories(InverseProblem):
             self.priors,
             self.options["interpolation"],
             self.resolved,
+            self.noise,
+            self.has_diffusion,
         )
 
     def _choose_method(self) -> tuple[str, str]:
-        return "nuts", "the path is continuous and every analysis informs it"
+        return "nuts", "the path is continuous and all of it is unknown"
 
-    def start_of_climb(self) -> Point:
-        """Start at a robust least-squares fit of the path on its nodes."""
+    def start_of_climb(self) -> Point | None:
+        """Start at a robust least-squares fit of the path to profiles.
+
+        Through inclusions alone the path is loose and its parts hardly correlate: coordinates made
+        round at the highest point served worse there than the model's own.
+        """
+        if not self.arrays.has_profiles:
+            return None
         layout, start, path = self._known_layout(), {}, {}
         for name, unit in UNITS.items():
             for key in ("mean", "amplitude"):
@@ -146,13 +183,17 @@ class Histories(InverseProblem):
                     start[prior_name] = np.asarray(number)
                 path[name, key] = number
         nodes = prefit.fit_path(
-            self.arrays, layout.position_basis, path, self.points, self._central_removed()
+            self.arrays,
+            layout.position_basis * layout.part_sd,
+            path,
+            self.points,
+            self._central_removed(),
         )
         for name in UNITS:
+            # Nodes of size 1 are brought to the size that each has in the model.
             is_in_units = layout.in_units(self.resolved[name]) == 1
-            start[f"{name}_path"] = nodes[name] * np.where(
-                is_in_units, path[name, "amplitude"], 1.0
-            )
+            size = path[name, "amplitude"] * layout.part_sd
+            start[f"{name}_path"] = nodes[name] * np.where(is_in_units, size, 1.0)
         return start
 
     def _derive(self, draws: Draws, seed: int) -> xr.Dataset:
@@ -188,6 +229,32 @@ class Histories(InverseProblem):
     # -- numbers behind the engine ---------------------------------------------------------------
 
     @cached_property
+    def noise(self) -> Noise:
+        """Noise of the inclusions' residuals, at the conditions where they were enclosed."""
+        pressure, temperature = self.inclusion_conditions
+        return self.arrays.inclusions.noise(temperature, pressure)
+
+    @cached_property
+    def inclusion_conditions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rough pressure and temperature of every inclusion (kbar, C): where slopes are taken."""
+        arrays, held = self.arrays, self.arrays.inclusions
+        if not arrays.has_inclusions:
+            return np.empty(0), np.empty(0)
+        offset = grains.coordinate_of_offset(self._default_offsets(), arrays, self.law.exponent)
+        place = offset[held.grain] + held.radius_um**self.law.exponent
+        if arrays.has_profiles:
+            own = offset[arrays.grain] + arrays.radius_um**self.law.exponent
+            pressure, temperature = (smoothed(own, values)(place) for values in self.points[:2])
+            return pressure, temperature
+        start, end = grains.axis_ends(arrays, self._default_offsets(), self.law.exponent)
+        nodes = np.linspace(0.0, 1.0, ROUGH_NODES)
+        basis = path_basis((place - start) / (end - start), nodes, TYPICAL_LENGTH)
+        window = {name: defaults.path_window(arrays, name)[:2] for name in UNITS}
+        amplitude = AMPLITUDE_WITHOUT_TABLE
+        temperature, pressure = prefit.fit_inclusions(held, basis, window, amplitude)
+        return pressure, temperature
+
+    @cached_property
     def points(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Fits of single analyses that suit each other: pressure, temperature (kbar, C), misfit."""
         arrays = self.arrays
@@ -203,7 +270,7 @@ class Histories(InverseProblem):
     def _central_removed(self) -> np.ndarray:
         """Give the garnet removed before each position, for a known or central final volume."""
         arrays = self.arrays
-        if not arrays.table.has_removed_axis:
+        if not arrays.has_removed_axis:
             return np.zeros(arrays.radius_um.size)
         share = (arrays.radius_um / arrays.rim_radius_um[arrays.grain]) ** 3
         return self._centre("removed_final", 0.5 * float(arrays.table.removed[-1])) * share
@@ -218,7 +285,11 @@ class Histories(InverseProblem):
     @property
     def resolved(self) -> dict[str, int]:
         """How many of the smoothest parts of temperature and pressure the analyses resolve."""
-        basis = self._known_layout().position_basis
+        layout = self._known_layout()
+        if not self.arrays.has_profiles:
+            # In the path's unit the highest point would be a flat path of amplitude 0.
+            return dict.fromkeys(UNITS, 0)
+        basis = layout.position_basis * layout.part_sd
         pressure, temperature, _ = self.points
         return {
             "temperature": grains.resolved_parts(basis, temperature),
@@ -227,22 +298,28 @@ class Histories(InverseProblem):
 
     def _known_layout(self) -> grains.Layout:
         """Lay out the data at known or central offsets and length."""
-        return grains.Layout.of(
-            self.arrays, self._axis(), self.law, self._known_offsets(), np.asarray(self._length())
-        )
+        offset, length = self._known_offsets(), np.asarray(self._length())
+        spectral = not self.is_geometry_known
+        return grains.Layout.of(self.arrays, self._axis(), self.law, offset, length, spectral)
+
+    @property
+    def is_geometry_known(self) -> bool:
+        """Whether places and length of the path are known numbers."""
+        names = ("path_length", "nucleation_offset_um")
+        return all(self.priors.is_known(name) for name in names if name in self.priors)
 
     def _axis(self) -> GrowthAxis:
         """Lay the axis, under the offsets and parameters in force or at their centres."""
         arrays, law = self.arrays, self.law
         offset = self._known_offsets()
         start, end = grains.axis_ends(arrays, offset, law.exponent)
-        coordinate = (
-            grains.coordinate_of_offset(offset, arrays, law.exponent)[arrays.grain]
-            + arrays.radius_um**law.exponent
-        )
+        temperature = self.points[1] if arrays.has_profiles else self.inclusion_conditions[1]
+        grain, radius = arrays.observed
+        coordinate = grains.coordinate_of_offset(offset, arrays, law.exponent)[grain]
+        coordinate = (coordinate + radius**law.exponent)[: temperature.size]
         parameters = {
             "activation_energy_kJ_per_mol": REFERENCE_ENERGY_KJ_PER_MOL,
-            "isograd_temperature_C": float(arrays.table.temperature_C[0]),
+            "isograd_temperature_C": defaults.lowest_temperature(arrays),
             "reaction_entropy_J_per_mol_K": 50.0,
         }
         parameters = {
@@ -251,7 +328,7 @@ class Histories(InverseProblem):
             if name in law.parameters
         }
         nodes = int(self.options["nodes"])
-        return make_axis(coordinate, self.points[1], law, parameters, start, end, nodes)
+        return make_axis(coordinate, temperature, law, parameters, start, end, nodes)
 
     def _centre(self, name: str, otherwise: float) -> float:
         """Give a known quantity, or what stands for it while it is unknown."""
@@ -260,7 +337,11 @@ class Histories(InverseProblem):
         return otherwise
 
     def _length(self) -> float:
-        return self._centre("path_length", 0.25)
+        typical = 0.25 if self.arrays.has_profiles else TYPICAL_LENGTH
+        return self._centre("path_length", typical)
+
+    def _default_offsets(self) -> np.ndarray:
+        return grains.default_offsets_um(self.arrays)
 
     def _known_offsets(self) -> np.ndarray:
         """Give the offsets in force, or the differences of the rims' radii while unknown."""
@@ -268,5 +349,5 @@ class Histories(InverseProblem):
             return np.zeros(self.arrays.n_grains)
         value = self.priors["nucleation_offset_um"]
         if isinstance(value, Prior):
-            return grains.default_offsets_um(self.arrays)
+            return self._default_offsets()
         return np.broadcast_to(np.asarray(value, float), self.arrays.n_grains).copy()

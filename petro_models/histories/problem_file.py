@@ -10,9 +10,10 @@ from petro_models.configuration_schema import Key, Kind, Values
 from petro_models.errors import ConfigurationError, nearest
 from petro_models.histories.data import join
 from petro_models.histories.growth import LAWS
-from petro_models.histories.problem import CLOCKS
+from petro_models.histories.problem import CLOCKS, SWITCH
 from petro_models.io.equilibrium_tables import read_equilibrium_table
 from petro_models.io.garnet_profiles import read_garnet_profiles, read_zone_ages
+from petro_models.io.inclusions import read_inclusions
 from petro_models.thermodynamics.bundled import BUNDLED, bundled_table
 from petro_models.thermodynamics.tables import METHODS
 
@@ -20,6 +21,7 @@ PROBLEM = {
     "growth_law": Key(schema.one_of(tuple(LAWS)), "arrhenius", f"one of {', '.join(LAWS)}"),
     "clock": Key(schema.one_of(CLOCKS), "duration", "what the prior behind the ages is on"),
     "interpolation": Key(schema.one_of(METHODS), "cubic", "of the table; linear for uneven grids"),
+    "diffusion": Key(schema.one_of(SWITCH), "off", "blur zoning by diffusion after growth"),
     "nodes": Key(schema.TEXT, "48", "nodes of the path, as text"),
 }
 
@@ -34,6 +36,12 @@ DATA = {
         schema.TEXT,
         meaning="CSV: grain, r_inner_um, r_outer_um, age_Ma, sd_Ma",
         example="ages.csv",
+        is_path=True,
+    ),
+    "inclusions": Key(
+        schema.TEXT,
+        meaning="CSV or TOML: grain, r_um, barometer, its inputs (X_prp ...), sd_X_prp ...",
+        example="inclusions.csv",
         is_path=True,
     ),
     "equilibrium": Key(
@@ -62,6 +70,10 @@ DATA = {
     ),
 }
 
+PROFILE_KEYS = ("sd", "columns", "rim_radius_um", "number_density", "ignore")
+INCLUSION_KEYS = ("columns", "rim_radius_um", "ignore")
+"""Options of the readers; `columns` and `ignore` are the profiles' where there are some."""
+
 PRIOR_EXAMPLE = """\
 # removed_final = 0.04        # garnet mode of the rock, volume fraction
 # duration_Myr = { distribution = "LogNormal", mu = 2.3, sigma = 1.4 }
@@ -71,7 +83,14 @@ PRIOR_EXAMPLE = """\
 def settle(values: Values) -> Values:
     """Refuse keys that do not go together."""
     if "profiles" not in values:
-        raise ConfigurationError('profiles is missing: profiles = "FILE"')
+        if "inclusions" not in values:
+            raise ConfigurationError(
+                'both profiles and inclusions are missing: profiles = "FILE" or inclusions = "FILE"'
+            )
+        for key in ("equilibrium", "bundled_table", "sd", "number_density"):
+            if key in values:
+                raise ConfigurationError(f"{key} goes with profiles, which are not given")
+        return values
     if ("equilibrium" in values) == ("bundled_table" in values):
         raise ConfigurationError(
             'give either equilibrium = "FILE" or bundled_table = "NAME" '
@@ -81,25 +100,36 @@ def settle(values: Values) -> Values:
 
 
 def read(values: Values, folder: Path) -> xr.Dataset:
-    """Read profiles, ages and table, and join them."""
-    for key in ("profiles", "ages", "equilibrium"):
+    """Read profiles, inclusions, ages and table, and join them."""
+    for key in ("profiles", "inclusions", "ages", "equilibrium"):
         if key in values and not (folder / values[key]).is_file():
             file = folder / values[key]
             raise ConfigurationError(f"{key}: there is no file {file}{_hint(values[key], folder)}")
-    options: dict[str, Any] = {
-        name: values[name] for name in ("sd", "columns", "rim_radius_um", "number_density")
-        if name in values
-    }  # fmt: skip
-    if "ignore" in values:
-        given = values["ignore"]
-        options["ignore"] = [given] if isinstance(given, str) else list(given)
-    profiles = read_garnet_profiles(folder / values["profiles"], **options)
+    if "profiles" not in values:
+        inclusions = _inclusions(values, folder, INCLUSION_KEYS)
+        ages = read_zone_ages(folder / values["ages"], inclusions) if "ages" in values else None
+        return join(None, None, ages, inclusions)
+    profiles = read_garnet_profiles(folder / values["profiles"], **_options(values, PROFILE_KEYS))
     ages = read_zone_ages(folder / values["ages"], profiles) if "ages" in values else None
+    has_inclusions = "inclusions" in values
+    inside = _inclusions(values, folder, ("rim_radius_um",)) if has_inclusions else None
     if "equilibrium" in values:
         table = read_equilibrium_table(folder / values["equilibrium"])
     else:
         table = bundled_table(values["bundled_table"])
-    return join(profiles, table, ages)
+    return join(profiles, table, ages, inside)
+
+
+def _inclusions(values: Values, folder: Path, names: tuple[str, ...]) -> xr.Dataset:
+    return read_inclusions(folder / values["inclusions"], **_options(values, names))
+
+
+def _options(values: Values, names: tuple[str, ...]) -> dict[str, Any]:
+    """Take the reader's options out of the section."""
+    options: dict[str, Any] = {name: values[name] for name in names if name in values}
+    if isinstance(options.get("ignore"), str):
+        options["ignore"] = [options["ignore"]]
+    return options
 
 
 def _hint(name: str, folder: Path) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from petro_models.errors import DataError, nearest
+from petro_models.histories.inclusions import validate_inclusions
 from petro_models.thermodynamics.tables import COMPONENTS, validate_table
 
 CLOSED_WITHIN = 1e-3
@@ -141,8 +142,19 @@ def validate_ages(ages: xr.Dataset, profiles: xr.Dataset) -> None:
 
 
 def validate_history_data(data: xr.Dataset) -> None:
-    """Check the joined data of a history: a table, profiles or inclusions, and ages if any."""
-    validate_table(data)
-    validate_profiles(data)
+    """Check the joined data of a history: profiles with a table, inclusions, ages if any.
+
+    Raises
+    ------
+    DataError
+        If there are neither profiles nor inclusions, or on the first violation of either.
+    """
+    if "composition" not in data and "inclusion" not in data.dims:
+        raise DataError("a history needs garnet profiles (with a table), inclusions, or both")
+    if "composition" in data:
+        validate_table(data)
+        validate_profiles(data)
+    if "inclusion" in data.dims:
+        validate_inclusions(data)
     if "zone" in data.dims:
         validate_ages(data, data)

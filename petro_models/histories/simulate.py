@@ -10,9 +10,13 @@ import xarray as xr
 from petro_models.errors import DataError, nearest
 from petro_models.histories.data import garnet_profiles, zone_ages
 from petro_models.histories.growth import arrhenius_slowness
+from petro_models.thermodynamics.diffusion import diffuse
 from petro_models.thermodynamics.tables import COMPONENTS, EquilibriumTable
 
 N_TIMES = 4001
+FINE_SHELLS, FINE_STEPS = 200, 400
+"""Of the diffusion in simulated grains: far finer than those of the model."""
+_SHELL_MIDDLES = (np.arange(FINE_SHELLS) + 0.5) / FINE_SHELLS
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,11 @@ PATHS: dict[str, Path] = {
         lambda s: 5.0 + 2.8 * s,
         lambda s: 520 + 45 * _smooth_step(s, 0.0, 0.4) + 45 * _smooth_step(s, 0.6, 1.0),
     ),
+    "hot": Path(
+        "heating to the upper amphibolite facies, where garnet diffuses",
+        lambda s: 5.0 + 3.0 * s,
+        lambda s: 520 + 160 * s,
+    ),
     "clockwise": Path(
         "pressure rises before temperature",
         lambda s: 4.5 + 4.5 * np.sin(np.pi / 2 * s),
@@ -82,6 +91,7 @@ def simulate_history(
     noise: float = 0.004,
     age_sd_Ma: float = 0.3,
     nucleation: Sequence[float] | None = None,
+    diffusion: bool = False,
     seed: int = 0,
 ) -> tuple[xr.Dataset, xr.Dataset | None, xr.Dataset]:
     """Grow garnets along a path and analyse them.
@@ -110,13 +120,16 @@ def simulate_history(
         Standard deviations of a fraction and of an age.
     nucleation
         Scaled times of nucleation, by default evenly over the first 60 % of the path.
+    diffusion
+        Whether the zoning is blurred on the way to the end of the path.
     seed
         Same seed, same rock.
 
     Returns
     -------
     profiles, ages, truth
-        ``truth`` holds ``pressure_kbar temperature_C time_Myr removed composition`` by position,
+        ``truth`` holds ``pressure_kbar temperature_C time_Myr removed`` of growth and the
+        ``composition`` before noise by position,
         ``nucleation_Myr`` by grain, ``zone_time_Myr`` by zone (where there are ages).
 
     Raises
@@ -155,6 +168,10 @@ def simulate_history(
         at = np.interp(offset[grain] + radius, coordinate, scaled)
         values = [np.interp(at, scaled, curve) for curve in (pressure, temperature, time, removed)]
         exact = table.read(values[0], values[1], values[3])
+        if diffusion:
+            history = (scaled, time, temperature, pressure, removed)
+            growth = np.interp(offset[grain] + rim * _SHELL_MIDDLES, coordinate, scaled)
+            exact = exact + _change_by_diffusion(table, history, growth, rim, radius)
         error = noise * generator.normal(size=exact.shape)
         noisy = exact + error - exact * error.sum(axis=1, keepdims=True)
         columns = {f"X_{n}": noisy[:, k] for k, n in enumerate(COMPONENTS)}
@@ -188,6 +205,38 @@ def simulate_history(
     )
     truth["zone_time_Myr"] = ("zone", zone_time, {"units": "Myr"})
     return profiles, ages, truth.assign_coords(zone=ages["zone"])
+
+
+def _change_by_diffusion(
+    table: EquilibriumTable,
+    history: tuple[np.ndarray, ...],
+    growth: np.ndarray,
+    rim_um: float,
+    radius_um: np.ndarray,
+) -> np.ndarray:
+    """Give what diffusion changes at some radii of one grain, (position, component).
+
+    Parameters
+    ----------
+    table
+        The garnet table.
+    history
+        Scaled time, time (Myr), temperature (C), pressure (kbar) and removed garnet of the path.
+    growth
+        Scaled times at which the shells grew.
+    rim_um, radius_um
+        Of the grain and of the analyses.
+    """
+    scaled, time, temperature, pressure, removed = history
+    at = [np.interp(growth, scaled, curve) for curve in (pressure, temperature, removed)]
+    grown = table.read(*at)
+    step = np.linspace(0, scaled.size - 1, FINE_STEPS + 1).round().astype(int)
+    edges = rim_um * np.linspace(0.0, 1.0, FINE_SHELLS + 1)
+    formation = np.interp(growth, scaled, time)
+    after = diffuse(grown, edges, time[step], temperature[step], pressure[step], formation)
+    change = np.asarray(after) - grown
+    middles = rim_um * _SHELL_MIDDLES
+    return np.stack([np.interp(radius_um, middles, column) for column in change.T], axis=-1)
 
 
 def _path(path: str | Path) -> Path:

@@ -6,9 +6,11 @@ import numpy as np
 import xarray as xr
 from pymc_extras.prior import Prior
 
+from petro_models.histories.inclusion_summary import inclusion_checks, inclusion_statistics
 from petro_models.inference.checks import Check
 
 if TYPE_CHECKING:
+    from petro_models.histories.arrays import HistoryArrays
     from petro_models.histories.problem import Histories
 
 TABLE_REVIEW, TABLE_FAILURE = 0.006, 0.010
@@ -25,15 +27,20 @@ DIFFUSION_C = 620.0
 def headline(problem: "Histories", fit: xr.DataTree) -> list[str]:
     """Say path, peak, time and clock in sentences."""
     derived = fit["derived"].to_dataset()
-    first, last = (_conditions(derived, place) for place in _ends(problem))
     sentences = []
-    if _table_fit(fit).verdict == "FAIL":
+    if problem.arrays.has_profiles and _table_fit(fit).verdict == "FAIL":
         sentences.append(
             "The table does not fit this garnet: its bulk is not the bulk that grew it, and the "
             "numbers below mean little."
         )
+    dim, prefix, what = (
+        ("position", "", "analysis")
+        if problem.arrays.has_profiles
+        else ("inclusion", "inclusion_", "inclusion")
+    )
+    first, last = (_conditions(derived, dim, prefix, place) for place in _ends(problem))
     sentences.append(
-        f"Growth runs from {first} to {last} (medians with 90 % intervals, first to last analysis)."
+        f"Growth runs from {first} to {last} (medians with 90 % intervals, first to last {what})."
     )
     peak = _interval(derived, "peak_temperature_C", 0)
     pressure = _interval(derived, "peak_pressure_kbar", 1)
@@ -47,7 +54,12 @@ def headline(problem: "Histories", fit: xr.DataTree) -> list[str]:
         )
     else:
         sentences.append("The zoning holds no time under this growth law.")
-    if not _is_offset_free(problem):
+    if not problem.arrays.has_profiles:
+        sentences.append(
+            f"It rests on {problem.arrays.inclusions.count} equilibria of inclusions; errors that "
+            "a calibration makes everywhere come on top."
+        )
+    elif not _is_offset_free(problem):
         sentences.append(
             "Temperatures and pressures are relative to the table: systematic errors of its "
             "thermodynamic data (some 25 degC and 0.5 kbar) come on top."
@@ -58,23 +70,38 @@ def headline(problem: "Histories", fit: xr.DataTree) -> list[str]:
 def own_checks(problem: "Histories", fit: xr.DataTree) -> list[Check]:
     """Check the table's fit, the clock, the edge of garnet's field, unseen time and diffusion."""
     derived = fit["derived"].to_dataset()
-    found = [_table_fit(fit), _table_edge(problem, derived)]
+    arrays = problem.arrays
+    found = [_table_fit(fit), _table_edge(problem, derived)] if arrays.has_profiles else []
+    if arrays.has_inclusions:
+        found += inclusion_checks(problem, fit)
     if problem.law.has_clock:
         found += [_clock(problem, fit), _unseen_time(derived)]
-    found += [_diffusion(derived), *_fractionation(problem)]
+    if arrays.has_profiles:
+        found += [_diffusion(derived), *_fractionation(problem)]
     return found
 
 
 def predictive_statistics(
     problem: "Histories", replicated: xr.Dataset
 ) -> dict[str, tuple[float, np.ndarray]]:
-    """Compare residuals from the mean profile: their likeness from point to point, and the largest.
+    """Compare residuals of profiles and inclusions with replicated ones.
+
+    Of profiles: their likeness from point to point, and the largest.
 
     A table that does not fit leaves neighbours that err alike; noise does not. The mean profile was
     fitted to these very analyses, so residuals somewhat smaller and less alike than replicated ones
     are no fault: values below the replicates' lower fifth count as that fifth.
     """
     arrays = problem.arrays
+    statistics = inclusion_statistics(replicated) if arrays.has_inclusions else {}
+    if arrays.has_profiles:
+        statistics |= _profile_statistics(arrays, replicated)
+    return {name: _from_lower_fifth(*pair) for name, pair in statistics.items()}
+
+
+def _profile_statistics(
+    arrays: "HistoryArrays", replicated: xr.Dataset
+) -> dict[str, tuple[float, np.ndarray]]:
     stacked = replicated["composition"].stack(__draw__=("chain", "draw"))
     values = stacked.transpose("__draw__", "position", "endmember").to_numpy()
     mean = values.mean(axis=0)
@@ -92,7 +119,7 @@ def predictive_statistics(
         float(np.abs(observed).max()),
         np.abs(copies).max(axis=(1, 2)),
     )
-    return {name: _from_lower_fifth(*pair) for name, pair in statistics.items()}
+    return statistics
 
 
 def _from_lower_fifth(observed: float, copies: np.ndarray) -> tuple[float, np.ndarray]:
@@ -239,13 +266,15 @@ def _is_offset_free(problem: "Histories") -> bool:
 def _ends(problem: "Histories") -> tuple[int, int]:
     arrays = problem.arrays
     offset = problem._known_offsets()
-    place = offset[arrays.grain] + arrays.radius_um
+    own = arrays if arrays.has_profiles else arrays.inclusions
+    place = offset[own.grain] + own.radius_um
     return int(place.argmin()), int(place.argmax())
 
 
-def _conditions(derived: xr.Dataset, place: int) -> str:
-    at = derived.isel(position=place)
-    return f"{_interval(at, 'temperature_C', 0)} degC, {_interval(at, 'pressure_kbar', 1)} kbar"
+def _conditions(derived: xr.Dataset, dim: str, prefix: str, place: int) -> str:
+    at = derived.isel({dim: place})
+    temperature = _interval(at, f"{prefix}temperature_C", 0)
+    return f"{temperature} degC, {_interval(at, f'{prefix}pressure_kbar', 1)} kbar"
 
 
 def _interval(derived: xr.Dataset, name: str, decimals: int) -> str:

@@ -51,14 +51,8 @@ def read_garnet_profiles(
         If the values cannot be a garnet profile.
     """
     file = Path(path)
-    frame = _read(file, _PROFILE_COLUMNS, columns or {}, ignore or [])
-    given = [unit for unit in RADIUS_UNITS if f"r_{unit}" in frame]
-    if len(given) != 1:
-        found = "none" if not given else ", ".join(f"r_{unit}" for unit in given)
-        raise FormatError(
-            f"{file.name}: one column of radii is needed, r_um, r_mm or r_cm; found {found}"
-        )
-    frame["r_um"] = frame[f"r_{given[0]}"] * RADIUS_UNITS[given[0]]
+    frame = read_columns(file, _PROFILE_COLUMNS, columns or {}, ignore or [])
+    frame = take_radius(frame, file.name)
     return garnet_profiles(
         frame,
         sd=sd,
@@ -86,7 +80,7 @@ def read_zone_ages(path: str | Path, profiles: xr.Dataset) -> xr.Dataset:
         If an age lies outside its grain or is no age.
     """
     file = Path(path)
-    frame = _read(file, _AGE_COLUMNS, {}, [])
+    frame = read_columns(file, _AGE_COLUMNS, {}, [])
     return zone_ages(frame, profiles, source=file.name)
 
 
@@ -97,18 +91,61 @@ def _separator(file: Path) -> str:
     return max(",\t;", key=first.count)
 
 
-def _read(
-    file: Path, known: tuple[str, ...], columns: dict[str, str], ignore: list[str]
+def take_radius(frame: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Turn the one column of radii, in whatever unit, into ``r_um``.
+
+    Raises
+    ------
+    FormatError
+        If there is none or more than one.
+    """
+    given = [unit for unit in RADIUS_UNITS if f"r_{unit}" in frame]
+    if len(given) != 1:
+        found = "none" if not given else ", ".join(f"r_{unit}" for unit in given)
+        raise FormatError(
+            f"{source}: one column of radii is needed, r_um, r_mm or r_cm; found {found}"
+        )
+    (unit,) = given
+    radius = frame[f"r_{unit}"].astype(float) * RADIUS_UNITS[unit]
+    return frame.drop(columns=f"r_{unit}").assign(r_um=radius)
+
+
+def read_columns(
+    file: Path,
+    known: tuple[str, ...] | None,
+    columns: dict[str, str],
+    ignore: list[str],
+    words: tuple[str, ...] = ("grain",),
 ) -> pd.DataFrame:
-    """Read a CSV whose columns are all known, numbers as numbers."""
+    """Read a CSV whose columns are all known, numbers as numbers.
+
+    Parameters
+    ----------
+    file
+        Comma, semicolon or tab separated.
+    known
+        Names that columns may have; None: whoever reads on knows.
+    columns, ignore
+        Headers to rename, and to leave out.
+    words
+        Columns that hold text.
+
+    Raises
+    ------
+    DataError
+        If there is no such file.
+    FormatError
+        If it is no CSV, a column is unknown or does not hold numbers.
+    """
     if not file.is_file():
         raise DataError(f"there is no file {file}")
+    headers = {header for header, name in columns.items() if name in words} | set(words)
     try:
         frame = pd.read_csv(
             file,
             sep=_separator(file),
             comment="#",
-            dtype={"grain": str},
+            dtype=dict.fromkeys(headers, str),
             skipinitialspace=True,
             encoding="utf-8-sig",
         )
@@ -121,12 +158,12 @@ def _read(
             )
     frame = frame.drop(columns=ignore, errors="ignore").rename(columns=columns)
     for header in map(str, frame.columns):
-        if header not in known:
+        if known is not None and header not in known:
             raise FormatError(
                 f"{file.name}: column {header!r} is not known; {nearest(header, known)}. "
                 "Name it with columns={...} or leave it out with ignore=[...]"
             )
-        if header == "grain":
+        if header in words:
             continue
         numbers = pd.to_numeric(frame[header], errors="coerce")
         wrong = numbers.isna() & frame[header].notna()

@@ -1,7 +1,8 @@
-"""Write garnet profiles and dated zones as CSV, for the readers here."""
+"""Write garnet profiles, dated zones and inclusions as CSV, for the readers here."""
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -62,5 +63,39 @@ def write_zone_ages(ages: xr.Dataset, profiles: xr.Dataset, path: str | Path) ->
         ("sd_Ma", "zone_age_sd_Ma"),
     ):
         columns[column] = ages[name].to_numpy()
+    text = pd.DataFrame(columns).to_csv(index=False, float_format=DIGITS, lineterminator="\n")
+    return write_text(text, path)
+
+
+def write_inclusions(inclusions: xr.Dataset, path: str | Path) -> Path:
+    """Write inclusions as CSV; read them back with ``read_inclusions(path)``.
+
+    Radii of the rims are not columns of that file: give them to the reader.
+
+    Parameters
+    ----------
+    inclusions
+        As `garnet_inclusions` gives them.
+    path
+        CSV file; one of that name is replaced only once the new one is whole.
+
+    Raises
+    ------
+    FitError
+        If the folder does not exist or cannot be written.
+    """
+    columns = {
+        "inclusion": inclusions["inclusion"].to_numpy(),
+        "grain": inclusions["inclusion_grain"].to_numpy(),
+        "r_um": inclusions["inclusion_radius_um"].to_numpy(),
+        "barometer": inclusions["barometer_name"].to_numpy(),
+    }
+    if np.isfinite(inclusions["residual_sd"]).any():
+        columns["residual_sd"] = inclusions["residual_sd"].to_numpy()
+    for name in inclusions["input"].to_numpy():
+        for prefix, variable in (("", "mineral_input"), ("sd_", "mineral_input_sd")):
+            values = inclusions[variable].sel(input=name).to_numpy()
+            if np.isfinite(values).any():
+                columns[f"{prefix}{name}"] = values
     text = pd.DataFrame(columns).to_csv(index=False, float_format=DIGITS, lineterminator="\n")
     return write_text(text, path)
