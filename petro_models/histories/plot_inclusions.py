@@ -58,7 +58,10 @@ def plot_inclusions(fit: xr.DataTree) -> Figure:
         panels, PANELS, inclusions.single_estimates(*at), strict=True
     ):
         values = derived[f"inclusion_{name}_{unit}"]
-        for number, grain in enumerate(grains):
+        if len(grains) == 1:
+            along = derived["axis_radius_um"].to_numpy()
+            _band(axes, along, derived[f"axis_{name}_{unit}"], style.category(0), None)
+        for number, grain in enumerate(grains if len(grains) > 1 else []):
             inside = np.flatnonzero(inclusions.grain == number)
             order = inside[np.argsort(inclusions.radius_um[inside], kind="stable")]
             title = f"grain {grain}" if len(grains) > 1 and name == "temperature" else None
@@ -109,7 +112,7 @@ def draw_equilibria(figure: Figure, axes: Axes, data: xr.Dataset) -> None:
     for row in range(0, inclusions.count, every):
         axes.contour(
             temperature, pressure, residual[..., row], levels=[0.0], linewidths=0.8,
-            colors=[COLOURS(scale(radius[row]))], alpha=0.7, zorder=1,
+            colors=[COLOURS(scale(radius[row]))], alpha=0.8, zorder=3,
             linestyles="solid" if inclusions.measures_temperature[row] else "dashed",
         )  # fmt: skip
     bar = figure.colorbar(ScalarMappable(scale, COLOURS), ax=axes, shrink=0.6, pad=0.02)

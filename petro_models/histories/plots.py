@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.ndimage import gaussian_filter
 
 from petro_models.errors import FitError
 from petro_models.histories.plot_inclusions import draw_equilibria
@@ -12,7 +13,9 @@ from petro_models.thermodynamics.isopleths import draw_isopleths, quiet_garnet_o
 from petro_models.thermodynamics.tables import COMPONENTS, VARIABLES, EquilibriumTable
 
 NAMES = {"alm": "almandine", "prp": "pyrope", "grs": "grossular", "sps": "spessartine"}
-RIBBON = 0.9
+SMOOTHED_SHARE = 0.15
+FAINTEST = 0.12
+"""Density over the highest one, as a root, from which on a path is shaded."""
 N_COMMON = 120
 
 
@@ -297,7 +300,14 @@ def _density(axes: Axes, temperature: np.ndarray, pressure: np.ndarray) -> None:
     counts, t_edges, p_edges = np.histogram2d(
         t, p, bins=(130, 110), range=(axes.get_xlim(), axes.get_ylim())
     )
-    shown = np.ma.masked_less(np.sqrt(counts.T), 0.04 * np.sqrt(counts.max()))
+    widths = [
+        float(np.median(np.subtract(*np.quantile(values, [0.75, 0.25], axis=0))))
+        / float(edges[1] - edges[0])
+        for values, edges in ((temperature, t_edges), (pressure, p_edges))
+    ]
+    # A wide band is thinly sampled: counts are smoothed over a part of its width.
+    smooth = gaussian_filter(counts, np.clip(SMOOTHED_SHARE * np.array(widths), 0.5, 5.0))
+    shown = np.ma.masked_less(np.sqrt(smooth.T), FAINTEST * np.sqrt(smooth.max()))
     axes.pcolormesh(t_edges, p_edges, shown, cmap="Blues", alpha=0.85, rasterized=True, zorder=2)
 
 

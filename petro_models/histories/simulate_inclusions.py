@@ -44,9 +44,7 @@ class Enclosed:
 
 
 _BIOTITE = Enclosed("biotite_Mg", (0.02, 40.0), GARNET | BIOTITE)
-_PLAGIOCLASE = Enclosed(
-    "plagioclase_X_an", (0.001, 0.999), GARNET | {"X_grs": 0.03, "X_alm": 0.77}
-)
+_PLAGIOCLASE = Enclosed("plagioclase_X_an", (0.001, 0.999), GARNET | {"X_grs": 0.03, "X_alm": 0.77})
 _QUARTZ = Enclosed("quartz_Ti_ppm", (0.01, 5000.0), {"TiO2_activity": 1.0}, ("TiO2_activity",))
 _RUTILE = Enclosed("rutile_Zr_ppm", (1.0, 20000.0), {})
 ENCLOSED: dict[str, Enclosed] = {

@@ -53,7 +53,7 @@ def headline(problem: "Histories", fit: xr.DataTree) -> list[str]:
             f"It took {_interval(derived, 'duration_Myr', 1)} Myr; {_clock_words(problem, fit)}."
         )
     else:
-        sentences.append("The zoning holds no time under this growth law.")
+        sentences.append("This growth law holds no time.")
     if not problem.arrays.has_profiles:
         sentences.append(
             f"It rests on {problem.arrays.inclusions.count} equilibria of inclusions; errors that "
