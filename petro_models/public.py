@@ -14,13 +14,18 @@ from petro_models.errors import (
 from petro_models.histories.data import garnet_profiles, zone_ages
 from petro_models.histories.inclusions import garnet_inclusions
 from petro_models.histories.problem import Histories
-from petro_models.histories.simulate import simulate_history
+from petro_models.histories.sections import garnet_section, join_profiles
+from petro_models.histories.simulate import simulate_history, simulate_section
 from petro_models.histories.simulate_inclusions import simulate_inclusions
 from petro_models.inference.checks import Check, Checks
 from petro_models.io.epma import read_epma, read_phase_seeds, read_spots
 from petro_models.io.equilibrium_tables import read_equilibrium_table
 from petro_models.io.fits import load, save
-from petro_models.io.garnet_profiles import read_garnet_profiles, read_zone_ages
+from petro_models.io.garnet_profiles import (
+    read_garnet_profiles,
+    read_garnet_section,
+    read_zone_ages,
+)
 from petro_models.io.inclusions import read_inclusions
 from petro_models.io.map_export import write_geotiff, write_png, write_xmaptools
 from petro_models.io.mass_tables import read_mass_table
@@ -61,6 +66,8 @@ __all__ = [
     "garnet_inclusions",
     "garnet_profile",
     "garnet_profiles",
+    "garnet_section",
+    "join_profiles",
     "load",
     "local_bulk",
     "mask_image",
@@ -72,6 +79,7 @@ __all__ = [
     "read_epma",
     "read_equilibrium_table",
     "read_garnet_profiles",
+    "read_garnet_section",
     "read_inclusions",
     "read_mass_table",
     "read_phase_seeds",
@@ -84,6 +92,7 @@ __all__ = [
     "simulate_history",
     "simulate_inclusions",
     "simulate_phase_maps",
+    "simulate_section",
     "structural_formula",
     "transect",
     "write_geotiff",

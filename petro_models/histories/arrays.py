@@ -11,7 +11,7 @@ from petro_models.histories.equilibria import InclusionArrays
 from petro_models.histories.schema import CLOSED_WITHIN
 from petro_models.thermodynamics.tables import COMPONENTS, VARIABLES, EquilibriumTable
 
-DIMS = ("position", "grain", "endmember", "zone", "inclusion", "calibration")
+DIMS = ("position", "grain", "endmember", "zone", "inclusion", "calibration", "section")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class HistoryArrays:
         1 where the four fractions were brought to 1, (position).
     rim_radius_um, number_density
         (grain).
+    section_grain
+        Grains whose radii are those in a section that may miss the centre, (section).
     zone_grain, zone_inner_um, zone_outer_um, zone_age_Ma, zone_age_sd_Ma
         (zone), empty without ages.
     inclusions
@@ -48,6 +50,7 @@ class HistoryArrays:
     closed: np.ndarray
     rim_radius_um: np.ndarray
     number_density: np.ndarray
+    section_grain: np.ndarray
     zone_grain: np.ndarray
     zone_inner_um: np.ndarray
     zone_outer_um: np.ndarray
@@ -81,6 +84,7 @@ class HistoryArrays:
             number_density=data["number_density"].to_numpy()
             if has_profiles
             else np.ones(rims.size),
+            section_grain=np.flatnonzero(_values(data, "is_section", 0) == 1),
             zone_grain=_values(data, "zone_grain_index", 0).astype("int64"),
             inclusions=InclusionArrays.of(data),
             garnet_table=EquilibriumTable.from_dataset(data[list(VARIABLES)])
@@ -117,6 +121,11 @@ class HistoryArrays:
     def has_inclusions(self) -> bool:
         """Whether there are inclusions."""
         return self.inclusions.count > 0
+
+    @property
+    def has_sections(self) -> bool:
+        """Whether a section may miss the centre of its grain."""
+        return self.section_grain.size > 0
 
     @property
     def has_ages(self) -> bool:

@@ -196,7 +196,7 @@ def join(
     parts = []
     if profiles is not None and equilibrium is not None:
         validate_profiles(profiles)
-        parts += [profiles, _table(equilibrium)]
+        parts += [_with_sections(profiles), _table(equilibrium)]
     if inclusions is not None:
         validate_inclusions(inclusions)
         # The profiles know the grains where there are some.
@@ -213,6 +213,14 @@ def join(
             data.attrs[f"table_{key}"] = str(equilibrium.attrs[key])
     validate_history_data(data)
     return data
+
+
+def _with_sections(profiles: xr.Dataset) -> xr.Dataset:
+    """Name the grains whose section may miss the centre by a dim of their own."""
+    if "is_section" not in profiles or not profiles["is_section"].any():
+        return profiles.drop_vars("is_section", errors="ignore")
+    cut = profiles["grain"].to_numpy()[profiles["is_section"].to_numpy() == 1]
+    return profiles.assign_coords(section=[str(name) for name in cut])
 
 
 def _table(equilibrium: xr.Dataset) -> xr.Dataset:

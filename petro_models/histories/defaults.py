@@ -10,6 +10,7 @@ from petro_models.histories.growth import GrowthLaw
 from petro_models.priors import PriorSpecification
 
 LOG_SD_OF_DURATION = 1.43
+CUT_SHARE = 0.4
 TYPICAL_LENGTH = 0.3
 """Length scale of a path through inclusions alone, share of the axis."""
 AMPLITUDE_WITHOUT_TABLE = {"temperature": 60.0, "pressure": 2.0}
@@ -162,6 +163,15 @@ def _table(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
 
 def _geometry(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
     found: dict[str, PriorSpecification] = {}
+    if arrays.has_sections:
+        rim = float(np.median(arrays.rim_radius_um[arrays.section_grain]))
+        found["cut_offset_um"] = PriorSpecification(
+            Prior("HalfNormal", sigma=round(CUT_SHARE * rim, 1), dims="section"),
+            ("section",),
+            "distance of the section from the grain's centre, um",
+            "sections that were chosen for their size pass within 0.4 of their radius, with 68 %",
+            support="nonnegative",
+        )
     if arrays.n_grains > 1:
         offsets = np.round(default_offsets_um(arrays), 3)
         found["nucleation_offset_um"] = PriorSpecification(

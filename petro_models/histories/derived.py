@@ -1,5 +1,6 @@
 """From draws to answers: pressure, temperature, time and rates along every grain and in common."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,15 +124,19 @@ class _Curves:
         self.axis, self.resolved = problem._axis(), problem.resolved
         self.count = draws.sizes["kept"]
         length, offset = self._get("path_length"), self._offsets()
-        if "nucleation_offset_um" in draws:
+        cuts = self._cuts()
+        if "nucleation_offset_um" in draws or "cut_offset_um" in draws:
             parts = [
-                self._along(self._layout(offset[row], length[row : row + 1]), slice(row, row + 1))
+                self._along(
+                    self._layout(offset[row], length[row : row + 1], cuts[row]),
+                    slice(row, row + 1),
+                )
                 for row in range(self.count)
             ]
             joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
         else:
             whole = length if "path_length" in draws else length[0]
-            joined = list(self._along(self._layout(offset[0], whole), slice(None)))
+            joined = list(self._along(self._layout(offset[0], whole, cuts[0]), slice(None)))
         values = iter(joined)
         self.at: dict[str, dict[str, np.ndarray]] = {
             place: {name: next(values) for name in ("temperature", "pressure")}
@@ -154,7 +159,15 @@ class _Curves:
         offset = self.problem._known_offsets()
         return np.broadcast_to(offset, (self.count, offset.size))
 
-    def _layout(self, offset: np.ndarray, length: np.ndarray) -> grains.Layout:
+    def _cuts(self) -> Sequence[np.ndarray | None]:
+        """Give how far sections miss the centres, draw by draw; None without sections."""
+        if "cut_offset_um" in self.draws:
+            return list(self.draws["cut_offset_um"].transpose("kept", "section").to_numpy())
+        return [self.problem.known_cuts()] * self.count
+
+    def _layout(
+        self, offset: np.ndarray, length: np.ndarray, cut: np.ndarray | None
+    ) -> grains.Layout:
         problem = self.problem
         return grains.Layout.of(
             problem.arrays,
@@ -163,6 +176,7 @@ class _Curves:
             offset,
             np.asarray(length),
             spectral=not problem.is_geometry_known,
+            cut_um=cut,
         )
 
     def _along(self, layout: grains.Layout, rows: slice) -> tuple[np.ndarray, ...]:

@@ -16,6 +16,7 @@ from petro_models.histories import forward
 from petro_models.histories.arrays import HistoryArrays
 from petro_models.histories.axis import GrowthAxis
 from petro_models.histories.growth import GrowthLaw
+from petro_models.histories.sections import off_centre
 
 LEAST_SPAN = 1e-3
 """Of the growth coordinate, as a share of its end."""
@@ -68,6 +69,7 @@ class Layout:
         offset_um: Any,
         length: Any,
         spectral: bool = False,
+        cut_um: Any = None,
     ) -> "Layout":
         """Lay out the data, for known offsets and length (NumPy) or unknown ones (PyTensor).
 
@@ -79,14 +81,22 @@ class Layout:
             Length scale of the path, share of the axis.
         spectral
             Whether the path is made of sines, as it is where offsets or length are unknown.
+        cut_um
+            How far each section misses its grain's centre, (section); None without sections.
         """
-        known = isinstance(offset_um, np.ndarray)
+        known = all(isinstance(value, np.ndarray | None) for value in (offset_um, cut_um))
         xp: Any = np if known else pt
-        offset = coordinate_of_offset(offset_um, arrays, law.exponent)
-        position = offset[arrays.grain] + arrays.radius_um**law.exponent
+        sphere = Spheres.of(arrays, cut_um, xp)
+        lag = offset_um if cut_um is None else offset_um + arrays.rim_radius_um - sphere.rim_um
+        offset = coordinate_of_offset(lag, arrays, law.exponent)
+
+        def place_of(grain: np.ndarray, radius_um: Any) -> Any:
+            return offset[grain] + sphere.radius(grain, radius_um) ** law.exponent
+
+        position = place_of(arrays.grain, arrays.radius_um)
         position_place = axis.place(position, xp)
         held = arrays.inclusions
-        inclusion_place = axis.place(offset[held.grain] + held.radius_um**law.exponent, xp)
+        inclusion_place = axis.place(place_of(held.grain, held.radius_um), xp)
         places: list[Any] = [position_place, axis.grid_place, inclusion_place]
         count = axis.nodes.size
         if spectral:
@@ -99,7 +109,7 @@ class Layout:
             bases = [forward.path_basis(place, axis.nodes, length) for place in places]
             sizes = 1.0
         radius, weight = zone_quadrature(arrays)
-        zone = offset[arrays.zone_grain][:, None] + radius**law.exponent
+        zone = place_of(arrays.zone_grain[:, None], radius)
         return cls(
             axis=axis,
             law=law,
@@ -144,6 +154,35 @@ class Layout:
         flat = forward.even_interpolation(share, self.zone_place.reshape((-1,)), xp)
         shape = (*share.shape[:-1], *self.zone_weight.shape)
         return (flat.reshape(shape) * self.zone_weight).sum(axis=-1)
+
+
+@dataclass(frozen=True)
+class Spheres:
+    """From radii in a section to radii in the grain.
+
+    Attributes
+    ----------
+    rim_um
+        Radius of each grain, (grain).
+    cut_um
+        How far its section misses the centre, (grain); None: all pass through it.
+    """
+
+    rim_um: Any
+    cut_um: Any
+
+    @classmethod
+    def of(cls, arrays: HistoryArrays, cut_um: Any, xp: Any) -> "Spheres":
+        """Give the spheres of all grains from the cuts of the sections, (section) or None."""
+        if cut_um is None:
+            return cls(arrays.rim_radius_um, None)
+        spread = (arrays.section_grain[None, :] == np.arange(arrays.n_grains)[:, None]) * 1.0
+        cut = (spread * cut_um).sum(axis=-1)
+        return cls(off_centre(arrays.rim_radius_um, cut), cut)
+
+    def radius(self, grain: np.ndarray, radius_um: Any) -> Any:
+        """Give the radius in the grain of points at a radius in its section."""
+        return radius_um if self.cut_um is None else off_centre(radius_um, self.cut_um[grain])
 
 
 def resolved_parts(basis: np.ndarray, values: np.ndarray) -> int:

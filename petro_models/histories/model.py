@@ -169,8 +169,11 @@ def _geometry(priors: Priors, arrays: HistoryArrays) -> dict[str, Any]:
         else np.zeros(arrays.n_grains)
     )
     length = priors.create("path_length")
-    spectral = not (isinstance(offset, np.ndarray) and isinstance(length, np.ndarray))
-    return {"offset_um": offset, "length": length, "spectral": spectral}
+    cut = priors.create("cut_offset_um") if arrays.has_sections else None
+    if cut is not None:
+        cut = cut * np.ones(arrays.section_grain.size)
+    spectral = not all(isinstance(value, np.ndarray | None) for value in (offset, length, cut))
+    return {"offset_um": offset, "length": length, "cut_um": cut, "spectral": spectral}
 
 
 def _bases(layout: grains.Layout) -> dict[str, Any]:

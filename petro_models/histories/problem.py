@@ -138,6 +138,11 @@ class Histories(InverseProblem):
         """Refuse diffusion where there is no zoning to blur or no time to do it in."""
         if self.has_diffusion and not self.arrays.has_profiles:
             raise DataError("diffusion blurs garnet zoning, and there are no profiles")
+        if self.has_diffusion and self.arrays.has_sections:
+            raise DataError(
+                "diffusion needs the radii of all grains, and sections leave them open: use "
+                "profiles through the centres"
+            )
         if self.has_diffusion and not self.law.has_clock:
             raise FitError(
                 f"diffusion needs time, which growth_law='{self.law.name}' does not hold: take "
@@ -189,6 +194,9 @@ class Histories(InverseProblem):
             self.points,
             self._central_removed(),
         )
+        cut = self.known_cuts()
+        if cut is not None and not self.priors.is_known("cut_offset_um"):
+            start["cut_offset_um"] = cut
         for name in UNITS:
             # Nodes of size 1 are brought to the size that each has in the model.
             is_in_units = layout.in_units(self.resolved[name]) == 1
@@ -300,12 +308,22 @@ class Histories(InverseProblem):
         """Lay out the data at known or central offsets and length."""
         offset, length = self._known_offsets(), np.asarray(self._length())
         spectral = not self.is_geometry_known
-        return grains.Layout.of(self.arrays, self._axis(), self.law, offset, length, spectral)
+        axis, cut = self._axis(), self.known_cuts()
+        return grains.Layout.of(self.arrays, axis, self.law, offset, length, spectral, cut)
+
+    def known_cuts(self) -> np.ndarray | None:
+        """Give how far sections miss the centres, or a typical distance; None without sections."""
+        if not self.arrays.has_sections:
+            return None
+        typical = 0.5 * defaults.CUT_SHARE * self.arrays.rim_radius_um[self.arrays.section_grain]
+        if not self.priors.is_known("cut_offset_um"):
+            return typical
+        return np.broadcast_to(self.priors.known("cut_offset_um"), typical.shape).copy()
 
     @property
     def is_geometry_known(self) -> bool:
         """Whether places and length of the path are known numbers."""
-        names = ("path_length", "nucleation_offset_um")
+        names = ("path_length", "nucleation_offset_um", "cut_offset_um")
         return all(self.priors.is_known(name) for name in names if name in self.priors)
 
     def _axis(self) -> GrowthAxis:

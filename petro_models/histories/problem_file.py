@@ -11,8 +11,13 @@ from petro_models.errors import ConfigurationError, nearest
 from petro_models.histories.data import join
 from petro_models.histories.growth import LAWS
 from petro_models.histories.problem import CLOCKS, SWITCH
+from petro_models.histories.sections import join_profiles
 from petro_models.io.equilibrium_tables import read_equilibrium_table
-from petro_models.io.garnet_profiles import read_garnet_profiles, read_zone_ages
+from petro_models.io.garnet_profiles import (
+    read_garnet_profiles,
+    read_garnet_section,
+    read_zone_ages,
+)
 from petro_models.io.inclusions import read_inclusions
 from petro_models.thermodynamics.bundled import BUNDLED, bundled_table
 from petro_models.thermodynamics.tables import METHODS
@@ -30,6 +35,12 @@ DATA = {
         schema.TEXT,
         meaning="CSV: grain, r_um, X_alm, X_prp, X_grs, X_sps, sd_alm, ...",
         example="profiles.csv",
+        is_path=True,
+    ),
+    "sections": Key(
+        schema.TEXT,
+        meaning="CSV of pixels, cut off the centre or not: grain, rim_distance_um, X_alm ...",
+        example="pixels.csv",
         is_path=True,
     ),
     "ages": Key(
@@ -82,10 +93,10 @@ PRIOR_EXAMPLE = """\
 
 def settle(values: Values) -> Values:
     """Refuse keys that do not go together."""
-    if "profiles" not in values:
+    if not _has_zoning(values):
         if "inclusions" not in values:
             raise ConfigurationError(
-                'both profiles and inclusions are missing: profiles = "FILE" or inclusions = "FILE"'
+                'profiles and inclusions are missing: profiles = "FILE" or inclusions = "FILE"'
             )
         for key in ("equilibrium", "bundled_table", "sd", "number_density"):
             if key in values:
@@ -101,15 +112,15 @@ def settle(values: Values) -> Values:
 
 def read(values: Values, folder: Path) -> xr.Dataset:
     """Read profiles, inclusions, ages and table, and join them."""
-    for key in ("profiles", "inclusions", "ages", "equilibrium"):
+    for key in ("profiles", "sections", "inclusions", "ages", "equilibrium"):
         if key in values and not (folder / values[key]).is_file():
             file = folder / values[key]
             raise ConfigurationError(f"{key}: there is no file {file}{_hint(values[key], folder)}")
-    if "profiles" not in values:
+    if not _has_zoning(values):
         inclusions = _inclusions(values, folder, INCLUSION_KEYS)
         ages = read_zone_ages(folder / values["ages"], inclusions) if "ages" in values else None
         return join(None, None, ages, inclusions)
-    profiles = read_garnet_profiles(folder / values["profiles"], **_options(values, PROFILE_KEYS))
+    profiles = _profiles(values, folder)
     ages = read_zone_ages(folder / values["ages"], profiles) if "ages" in values else None
     has_inclusions = "inclusions" in values
     inside = _inclusions(values, folder, ("rim_radius_um",)) if has_inclusions else None
@@ -118,6 +129,21 @@ def read(values: Values, folder: Path) -> xr.Dataset:
     else:
         table = bundled_table(values["bundled_table"])
     return join(profiles, table, ages, inside)
+
+
+def _has_zoning(values: Values) -> bool:
+    return "profiles" in values or "sections" in values
+
+
+def _profiles(values: Values, folder: Path) -> xr.Dataset:
+    """Read profiles, sections, or both; rims and numbers of grains go to whom they belong."""
+    parts = []
+    if "profiles" in values:
+        options = _options(values, PROFILE_KEYS)
+        parts.append(read_garnet_profiles(folder / values["profiles"], **options))
+    if "sections" in values:
+        parts.append(read_garnet_section(folder / values["sections"], **_options(values, ("sd",))))
+    return parts[0] if len(parts) == 1 else join_profiles(*parts)
 
 
 def _inclusions(values: Values, folder: Path, names: tuple[str, ...]) -> xr.Dataset:

@@ -10,6 +10,7 @@ import xarray as xr
 from petro_models.errors import DataError, nearest
 from petro_models.histories.data import garnet_profiles, zone_ages
 from petro_models.histories.growth import arrhenius_slowness
+from petro_models.histories.sections import off_centre
 from petro_models.thermodynamics.diffusion import diffuse
 from petro_models.thermodynamics.tables import COMPONENTS, EquilibriumTable
 
@@ -63,9 +64,9 @@ PATHS: dict[str, Path] = {
         lambda s: 520 + 45 * _smooth_step(s, 0.0, 0.4) + 45 * _smooth_step(s, 0.6, 1.0),
     ),
     "hot": Path(
-        "heating to the upper amphibolite facies, where garnet diffuses",
+        "heating to where small garnets diffuse",
         lambda s: 5.0 + 3.0 * s,
-        lambda s: 520 + 160 * s,
+        lambda s: 520 + 115 * s,
     ),
     "clockwise": Path(
         "pressure rises before temperature",
@@ -205,6 +206,65 @@ def simulate_history(
     )
     truth["zone_time_Myr"] = ("zone", zone_time, {"units": "Myr"})
     return profiles, ages, truth.assign_coords(zone=ages["zone"])
+
+
+def simulate_section(
+    profiles: xr.Dataset,
+    truth: xr.Dataset,
+    grain: str,
+    cut_offset_um: float,
+    *,
+    n_pixels: int = 2000,
+    noise: float = 0.01,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Map a section of a simulated grain that misses its centre.
+
+    Parameters
+    ----------
+    profiles, truth
+        As `simulate_history` gives them.
+    grain
+        Which grain is cut.
+    cut_offset_um
+        Distance of the cut from the centre.
+    n_pixels
+        Pixels, spread evenly over the section.
+    noise
+        Standard deviation of a fraction in one pixel.
+    seed
+        Same seed, same map.
+
+    Returns
+    -------
+    pd.DataFrame
+        Columns ``grain rim_distance_um X_alm X_prp X_grs X_sps``, as `garnet_section` takes them.
+
+    Raises
+    ------
+    DataError
+        If the grain is unknown, or the cut misses it.
+    """
+    grains = [str(name) for name in profiles["grain"].values]
+    if grain not in grains:
+        raise DataError(f"no grain is named {grain!r}: {nearest(grain, grains)}")
+    rim = float(profiles["rim_radius_um"].to_numpy()[grains.index(grain)])
+    if not 0 <= cut_offset_um < rim:
+        raise DataError(
+            f"cut_offset_um must be 0 to below the grain's radius of {rim:g} um; got "
+            f"{cut_offset_um:g}"
+        )
+    generator = np.random.default_rng(seed)
+    own = np.flatnonzero(profiles["grain_index"].to_numpy() == grains.index(grain))
+    section = float(np.sqrt(rim**2 - cut_offset_um**2))
+    middle = section * np.sqrt(generator.uniform(0, 0.98, n_pixels))
+    radius = off_centre(middle, cut_offset_um)
+    known = profiles["radius_um"].to_numpy()[own], truth["composition"].to_numpy()[own]
+    exact = np.stack([np.interp(radius, known[0], column) for column in known[1].T], axis=-1)
+    error = noise * generator.normal(size=exact.shape)
+    noisy = exact + error - exact * error.sum(axis=1, keepdims=True)
+    columns = {f"X_{name}": noisy[:, k] for k, name in enumerate(COMPONENTS)}
+    return pd.DataFrame({"grain": grain, "rim_distance_um": section - middle, **columns})
 
 
 def _change_by_diffusion(

@@ -8,6 +8,7 @@ from pymc_extras.prior import Prior
 
 from petro_models.histories.inclusion_summary import inclusion_checks, inclusion_statistics
 from petro_models.inference.checks import Check
+from petro_models.thermodynamics.diffusion import diffusion_matters
 
 if TYPE_CHECKING:
     from petro_models.histories.arrays import HistoryArrays
@@ -74,10 +75,12 @@ def own_checks(problem: "Histories", fit: xr.DataTree) -> list[Check]:
     found = [_table_fit(fit), _table_edge(problem, derived)] if arrays.has_profiles else []
     if arrays.has_inclusions:
         found += inclusion_checks(problem, fit)
+    if arrays.has_sections and not problem.priors.is_known("cut_offset_um"):
+        found.append(_sections(fit))
     if problem.law.has_clock:
         found += [_clock(problem, fit), _unseen_time(derived)]
     if arrays.has_profiles:
-        found += [_diffusion(derived), *_fractionation(problem)]
+        found += [_diffusion(problem, derived), *_fractionation(problem)]
     return found
 
 
@@ -181,6 +184,26 @@ def _table_edge(problem: "Histories", derived: xr.Dataset) -> Check:
     )
 
 
+def _sections(fit: xr.DataTree) -> Check:
+    """Tell whether anything but the prior says how far sections miss the centres."""
+    posterior, prior = (
+        fit[group].to_dataset()["cut_offset_um"].std(("chain", "draw"))
+        for group in ("posterior", "prior")
+    )
+    ratio = (posterior / prior).to_numpy()
+    worst = float(np.max(ratio))
+    grain = "all" if ratio.ndim == 0 else str(posterior["section"].to_numpy()[np.argmax(ratio)])
+    finding = f"posterior / prior sd {worst:.2f} (grain {grain}), limit {CLOCK_IS_PRIOR}"
+    if worst < CLOCK_IS_PRIOR:
+        return Check("cut of the sections", "PASS", finding)
+    return Check(
+        "cut of the sections",
+        "REVIEW",
+        f"{finding}: nothing tells how far it misses the centre",
+        "profile another grain through its centre, or give what is known of the cut as its prior",
+    )
+
+
 def _clock(problem: "Histories", fit: xr.DataTree) -> Check:
     ratio = clock_ratio(fit)
     finding = f"{_clock_words(problem, fit)}; posterior / prior sd of the log duration {ratio:.2f}"
@@ -233,16 +256,43 @@ def _unseen_time(derived: xr.Dataset) -> Check:
     )
 
 
-def _diffusion(derived: xr.Dataset) -> Check:
+def _diffusion(problem: "Histories", derived: xr.Dataset) -> Check:
+    """Tell whether diffusion matters on the median path, and whether it is in the model."""
     hottest = float(derived["peak_temperature_C"].sel(statistic="q95"))
-    if hottest < DIFFUSION_C:
-        return Check("diffusion", "PASS", f"below {hottest:.0f} degC growth zoning is kept")
+    if not problem.law.has_clock:
+        if hottest < DIFFUSION_C:
+            return Check("diffusion", "PASS", f"below {hottest:.0f} degC growth zoning is kept")
+        return Check(
+            "diffusion",
+            "REVIEW",
+            f"up to {hottest:.0f} degC: zoning of small grains may be blurred by diffusion",
+            "compare large and small grains, and judge the time spent at the peak",
+        )
+    median = derived.sel(statistic="q50")
+    time, first = np.unique(median["axis_time_Myr"].to_numpy(), return_index=True)
+    temperature, pressure = (
+        median[f"axis_{name}"].to_numpy()[first] for name in ("temperature_C", "pressure_kbar")
+    )
+    verdict = diffusion_matters(_spacing(problem), time, temperature, pressure)
+    if problem.has_diffusion:
+        return Check("diffusion", "PASS", f"in the model; {verdict.message}")
+    if not verdict.matters:
+        return Check("diffusion", "PASS", verdict.message)
     return Check(
         "diffusion",
         "REVIEW",
-        f"up to {hottest:.0f} degC: zoning of small grains may be blurred by diffusion",
-        "compare large and small grains, and judge the time spent at the peak",
+        verdict.message,
+        "fit with Histories(..., diffusion=True) and compare",
     )
+
+
+def _spacing(problem: "Histories") -> float:
+    """Give the median distance between neighbouring analyses, um; the rim's radius for one only."""
+    arrays = problem.arrays
+    same = np.diff(arrays.grain) == 0
+    if not same.any():
+        return float(arrays.rim_radius_um.min())
+    return float(np.median(np.diff(arrays.radius_um)[same]))
 
 
 def _fractionation(problem: "Histories") -> list[Check]:

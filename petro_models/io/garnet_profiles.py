@@ -7,6 +7,7 @@ import xarray as xr
 
 from petro_models.errors import DataError, FormatError, nearest
 from petro_models.histories.data import garnet_profiles, zone_ages
+from petro_models.histories.sections import BINS, garnet_section
 from petro_models.thermodynamics.tables import COMPONENTS
 
 RADIUS_UNITS = {"um": 1.0, "mm": 1000.0, "cm": 10000.0}
@@ -82,6 +83,48 @@ def read_zone_ages(path: str | Path, profiles: xr.Dataset) -> xr.Dataset:
     file = Path(path)
     frame = read_columns(file, _AGE_COLUMNS, {}, [])
     return zone_ages(frame, profiles, source=file.name)
+
+
+def read_garnet_section(
+    path: str | Path,
+    *,
+    columns: dict[str, str] | None = None,
+    ignore: list[str] | None = None,
+    bins: int = BINS,
+    sd: float | dict[str, float] | None = None,
+    section_radius_um: dict[str, float] | None = None,
+    number_density: dict[str, float] | None = None,
+) -> xr.Dataset:
+    """Read pixels of garnet sections that may miss the centres, as profiles of rings.
+
+    Parameters
+    ----------
+    path
+        CSV with the columns ``rim_distance_um``, ``X_alm X_prp X_grs X_sps`` (any of them),
+        optionally ``grain`` and ``sd_alm`` ...; one row a pixel.
+    columns, ignore
+        As in `read_garnet_profiles`.
+    bins, sd, section_radius_um, number_density
+        As in `petro_models.histories.sections.garnet_section`.
+
+    Raises
+    ------
+    FormatError
+        As `read_garnet_profiles` does.
+    DataError
+        If the values cannot be a section.
+    """
+    file = Path(path)
+    known = ("rim_distance_um", *_PROFILE_COLUMNS)
+    frame = read_columns(file, known, columns or {}, ignore or [])
+    return garnet_section(
+        frame,
+        bins=bins,
+        sd=sd,
+        section_radius_um=section_radius_um,
+        number_density=number_density,
+        source=file.name,
+    )
 
 
 def _separator(file: Path) -> str:
