@@ -15,16 +15,18 @@ TYPICAL_LENGTH = 0.3
 """Length scale of a path through inclusions alone, share of the axis."""
 AMPLITUDE_WITHOUT_TABLE = {"temperature": 60.0, "pressure": 2.0}
 """Typical amplitude of a path through inclusions alone, C and kbar."""
+WALKED = {"temperature": 100.0, "pressure": 3.0}
+"""How far a walk gets along the axis or in 10 Myr, C and kbar."""
 WINDOW_WITHOUT_TABLE = {"temperature": (600.0, 90.0), "pressure": (9.0, 4.0)}
 """Centre and spread of a path's mean where no table bounds it, C and kbar."""
 
 
 def specifications(
-    arrays: HistoryArrays, law: GrowthLaw, clock: str, diffusion: bool
+    arrays: HistoryArrays, law: GrowthLaw, clock: str, smoothing: str, diffusion: bool
 ) -> dict[str, PriorSpecification]:
     """Give every quantity of the model that is declared for these data and choices."""
     return {
-        **_path(arrays),
+        **_path(arrays, smoothing),
         **(_table(arrays) if arrays.has_profiles else {}),
         **(_inclusions() if arrays.has_inclusions else {}),
         **_geometry(arrays),
@@ -33,10 +35,10 @@ def specifications(
     }
 
 
-def _path(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
+def _path(arrays: HistoryArrays, smoothing: str) -> dict[str, PriorSpecification]:
     found = {}
     for name, unit in (("temperature", "C"), ("pressure", "kbar")):
-        typical, spread_of_log = _amplitude(arrays, name)
+        typical, spread_of_log = _amplitude(arrays, name, smoothing)
         centre, spread, reason = path_window(arrays, name)
         found[f"{name}_mean_{unit}"] = PriorSpecification(
             Prior("Normal", mu=round(centre, 2), sigma=round(spread, 2)),
@@ -52,6 +54,8 @@ def _path(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
             "0, so that a short profile cannot claim a standstill",
             support="positive",
         )
+    if smoothing != "timeless":
+        return found
     if arrays.has_profiles:
         length: Prior | float = 0.25
         reason = (
@@ -71,8 +75,10 @@ def _path(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
     return found
 
 
-def _amplitude(arrays: HistoryArrays, name: str) -> tuple[float, float]:
+def _amplitude(arrays: HistoryArrays, name: str, smoothing: str) -> tuple[float, float]:
     """Give median and spread of the log of a path's amplitude."""
+    if smoothing != "timeless":
+        return WALKED[name], 0.6
     if arrays.has_profiles:
         return {"temperature": 35.0, "pressure": 1.2}[name], 0.6
     # The core holds most of the change and little of the radius, so a path must be free to bend:

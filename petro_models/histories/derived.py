@@ -9,6 +9,7 @@ import xarray as xr
 from petro_models.histories import forward, grains
 from petro_models.histories.axis import N_GRID
 from petro_models.histories.growth import LAWS
+from petro_models.histories.smoothing import PathParts, path_curves
 from petro_models.inference.predictive import thin
 
 if TYPE_CHECKING:
@@ -123,7 +124,9 @@ class _Curves:
         self.problem, self.draws = problem, draws
         self.axis, self.resolved = problem._axis(), problem.resolved
         self.count = draws.sizes["kept"]
-        length, offset = self._get("path_length"), self._offsets()
+        known = "path_length" in problem.priors
+        length = self._get("path_length") if known else np.ones(self.count)
+        offset = self._offsets()
         cuts = self._cuts()
         if "nucleation_offset_um" in draws or "cut_offset_um" in draws:
             parts = [
@@ -181,25 +184,29 @@ class _Curves:
 
     def _along(self, layout: grains.Layout, rows: slice) -> tuple[np.ndarray, ...]:
         law = self.problem.law
-        found = []
-        for basis in (layout.position_basis, layout.inclusion_basis, layout.grid_basis):
-            for name, unit in (("temperature", "C"), ("pressure", "kbar")):
-                found.append(
-                    forward.path_values(
-                        self._get(f"{name}_mean_{unit}")[rows],
-                        self._get(f"{name}_amplitude_{unit}")[rows],
-                        self.draws[f"{name}_path"].to_numpy()[rows],
-                        basis,
-                        layout.in_units(self.resolved[name]),
-                        layout.part_sd,
-                    )
-                )
+        clock = "duration_Myr" if "duration_Myr" in self.problem.priors else "growth_rate"
+        names = [*law.parameters, clock] if law.has_clock else []
+        parameters = {name: self._get(name)[rows] for name in names}
+        heat, load = (
+            PathParts(
+                self._get(f"{name}_mean_{unit}")[rows],
+                self._get(f"{name}_amplitude_{unit}")[rows],
+                self.draws[f"{name}_path"].to_numpy()[rows],
+                layout.in_units(self.resolved[name]),
+            )
+            for name, unit in (("temperature", "C"), ("pressure", "kbar"))
+        )
+        smoothing = self.problem.options["smoothing"]
+        curves = path_curves(smoothing, layout, heat, load, parameters, layout.wanted(np), np)
+        found = [
+            curves[name][place]
+            for place in ("position", "inclusion", "grid")
+            for name in ("temperature", "pressure")
+        ]
         if not law.has_clock:
             empty = np.zeros((len(found[0]), 1))
             return (*found, *(5 * [empty]), empty[:, 0], empty[:, 0])
-        clock = "duration_Myr" if "duration_Myr" in self.problem.priors else "growth_rate"
-        parameters = {name: self._get(name)[rows][:, None] for name in law.parameters}
-        parameters[clock] = self._get(clock)[rows]
+        parameters |= {name: parameters[name][:, None] for name in law.parameters}
         share, duration, rate = layout.clock(found[4], parameters, np)
         zone = layout.zone_share(share, np) if self.problem.arrays.has_ages else share[:, :0]
         return (

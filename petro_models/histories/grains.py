@@ -127,6 +127,17 @@ class Layout:
             ),
         )
 
+    def wanted(self, xp: Any) -> dict[str, tuple[Any, Any]]:
+        """Name the places of positions, inclusions and grid, each with its basis."""
+        found = {
+            "position": (self.position_place, self.position_basis),
+            "inclusion": (self.inclusion_place, self.inclusion_basis),
+            "grid": (self.axis.grid_place, self.grid_basis),
+        }
+        if xp is np:
+            return found
+        return {name: (pt.as_tensor(a), pt.as_tensor(b)) for name, (a, b) in found.items()}
+
     def in_units(self, resolved: int) -> np.ndarray:
         """Give 1 for the nodes that carry the unit of a path: those that analyses hold tightly.
 

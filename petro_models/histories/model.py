@@ -14,6 +14,7 @@ from petro_models.histories.arrays import HistoryArrays
 from petro_models.histories.axis import GrowthAxis
 from petro_models.histories.equilibria import Noise
 from petro_models.histories.growth import GrowthLaw
+from petro_models.histories.smoothing import PathParts, path_curves
 from petro_models.priors import Priors
 
 STAY = "time_after_growth_Myr"
@@ -29,6 +30,7 @@ def history_model(
     interpolation: str,
     resolved: Mapping[str, int],
     noise: Noise,
+    smoothing: str,
     diffusion: bool,
 ) -> pm.Model:
     """Declare the joint model of path, clock, garnet zoning and inclusions.
@@ -50,6 +52,8 @@ def history_model(
         it decides on coordinates, not on the model.
     noise
         Of the inclusions' residuals.
+    smoothing
+        How the path is smoothed, one of `petro_models.histories.smoothing.SMOOTHINGS`.
     diffusion
         Whether garnet zoning is blurred by diffusion after growth.
 
@@ -64,16 +68,20 @@ def history_model(
     with pm.Model(coords=coords) as model:
         known = _geometry(priors, arrays)
         layout = grains.Layout.of(arrays, axis, law, **known)
-        bases = _bases(layout)
+        wanted = layout.wanted(pt)
         if diffusion:
             shells = grains.Layout.of(blurring.shell_arrays(arrays), axis, law, **known)
-            bases["shell"] = shells.position_basis
-        temperature = _path("temperature", "C", priors, layout, bases, resolved["temperature"])
-        pressure = _path("pressure", "kbar", priors, layout, bases, resolved["pressure"])
+            wanted["shell"] = shells.wanted(pt)["position"]
+        clock = clock_parameters(priors, law) if smoothing == "per_time" else {}
+        heat = _path("temperature", "C", priors, layout, resolved["temperature"])
+        load = _path("pressure", "kbar", priors, layout, resolved["pressure"])
+        curves = path_curves(smoothing, layout, heat, load, clock, wanted, pt)
+        temperature, pressure = curves["temperature"], curves["pressure"]
         removed_final = _removed_final(priors, arrays)
 
         if law.has_clock:
-            share, duration, _ = _clock(temperature["grid"], priors, layout)
+            clock = clock or clock_parameters(priors, law)
+            share, duration, _ = layout.clock(temperature["grid"], clock, pt)
             if arrays.has_ages:
                 _ages(arrays, layout, priors, share, duration)
 
@@ -168,7 +176,7 @@ def _geometry(priors: Priors, arrays: HistoryArrays) -> dict[str, Any]:
         if "nucleation_offset_um" in priors
         else np.zeros(arrays.n_grains)
     )
-    length = priors.create("path_length")
+    length = priors.create("path_length") if "path_length" in priors else np.asarray(1.0)
     cut = priors.create("cut_offset_um") if arrays.has_sections else None
     if cut is not None:
         cut = cut * np.ones(arrays.section_grain.size)
@@ -176,37 +184,16 @@ def _geometry(priors: Priors, arrays: HistoryArrays) -> dict[str, Any]:
     return {"offset_um": offset, "length": length, "cut_um": cut, "spectral": spectral}
 
 
-def _bases(layout: grains.Layout) -> dict[str, Any]:
-    """Name the places that a path is wanted at."""
-    return {
-        "position": layout.position_basis,
-        "grid": layout.grid_basis,
-        "inclusion": layout.inclusion_basis,
-    }
-
-
-def _path(
-    name: str,
-    unit: str,
-    priors: Priors,
-    layout: grains.Layout,
-    bases: Mapping[str, Any],
-    resolved: int,
-) -> dict[str, Any]:
-    """Declare a smooth path, and give it at all places."""
+def _path(name: str, unit: str, priors: Priors, layout: grains.Layout, resolved: int) -> PathParts:
+    """Declare what makes up a path: mean, amplitude and normals."""
     mean = pt.as_tensor(priors.create(f"{name}_mean_{unit}"))
     amplitude = pt.as_tensor(priors.create(f"{name}_amplitude_{unit}"))
     # The analyses hold the smooth parts of a path tightly: there the amplitude stands in the prior
     # rather than as a factor, and the two hardly correlate. Elsewhere the opposite holds.
     in_units = layout.in_units(resolved)
     sd = in_units * amplitude * layout.part_sd + (1 - in_units)
-    nodes = pm.Normal(f"{name}_path", 0.0, sd, dims="node")
-    return {
-        place: forward.path_values(
-            mean, amplitude, nodes, pt.as_tensor(basis), in_units, layout.part_sd
-        )
-        for place, basis in bases.items()
-    }
+    nodes = pm.Normal(f"{name}_path", 0.0, sd, shape=in_units.size, dims="node")
+    return PathParts(mean, amplitude, nodes, in_units)
 
 
 def _removed_final(priors: Priors, arrays: HistoryArrays) -> Any:
@@ -246,12 +233,6 @@ def _calibration_error(priors: Priors, arrays: HistoryArrays, noise: Noise) -> A
     shared = pt.as_tensor(priors.create("calibration_offset"))
     each = pt.broadcast_to(shared, (len(arrays.inclusions.calibration_names),))
     return noise.published * each[arrays.inclusions.calibration_index]
-
-
-def _clock(
-    grid_temperature: TensorVariable, priors: Priors, layout: grains.Layout
-) -> tuple[Any, Any, Any]:
-    return layout.clock(grid_temperature, clock_parameters(priors, layout.law), pt)
 
 
 def clock_parameters(priors: Priors, law: GrowthLaw) -> Mapping[str, Any]:

@@ -26,6 +26,12 @@ from petro_models.histories.forward import path_basis
 from petro_models.histories.growth import growth_law
 from petro_models.histories.model import history_model
 from petro_models.histories.schema import validate_history_data
+from petro_models.histories.smoothing import (
+    SMOOTHINGS,
+    node_coordinate,
+    normals_of_walk,
+    time_steps,
+)
 from petro_models.inference import checks
 from petro_models.inference.draws import Draws
 from petro_models.inference.nuts import Point
@@ -66,6 +72,10 @@ class Histories(InverseProblem):
         that sampling is some ten times faster) or ``linear``.
     nodes
         Nodes of the path.
+    smoothing
+        ``timeless`` (default), or as named options to compare with: ``per_position``, a walk along
+        the growth coordinate, and ``per_time``, a walk in inferred time, which tells time by itself
+        and needs ``clock="growth_rate"``. Fits with either are flagged.
     diffusion
         Whether zoning is blurred by diffusion after it grew (the last forward stage); off by
         default. It needs a growth law with a clock.
@@ -92,6 +102,7 @@ class Histories(InverseProblem):
         clock: str = "duration",
         interpolation: str = "cubic",
         nodes: int = N_NODES,
+        smoothing: str = "timeless",
         diffusion: bool = False,
     ) -> None:
         options = {
@@ -99,6 +110,7 @@ class Histories(InverseProblem):
             "clock": clock,
             "interpolation": interpolation,
             "nodes": str(nodes),
+            "smoothing": smoothing,
             "diffusion": "on" if diffusion else "off",
         }
         self._set_up(join(profiles, equilibrium, ages, inclusions), options)
@@ -113,7 +125,13 @@ class Histories(InverseProblem):
 
     def _set_up(self, data: xr.Dataset, options: dict[str, str]) -> None:
         self.law = growth_law(options.setdefault("growth_law", "arrhenius"))
-        for name, allowed in (("clock", CLOCKS), ("interpolation", METHODS), ("diffusion", SWITCH)):
+        choices = {
+            "clock": CLOCKS,
+            "interpolation": METHODS,
+            "smoothing": SMOOTHINGS,
+            "diffusion": SWITCH,
+        }
+        for name, allowed in choices.items():
             value = options.setdefault(name, allowed[0])
             if value not in allowed:
                 raise FitError(f"no {name} is named '{value}': {nearest(value, allowed)}")
@@ -128,11 +146,23 @@ class Histories(InverseProblem):
             )
         self.has_diffusion = options["diffusion"] == "on"
         self._refuse_diffusion()
+        self._refuse_walk_in_time(options)
         super().__init__(
             data,
             options,
-            defaults.specifications(self.arrays, self.law, options["clock"], self.has_diffusion),
+            defaults.specifications(
+                self.arrays, self.law, options["clock"], options["smoothing"], self.has_diffusion
+            ),
         )
+
+    def _refuse_walk_in_time(self, options: Mapping[str, str]) -> None:
+        """Refuse a walk in time where its time is not known step by step."""
+        has_rate = self.law.has_clock and options["clock"] == "growth_rate"
+        if options["smoothing"] == "per_time" and not has_rate:
+            raise FitError(
+                "smoothing='per_time' needs the growth rate to tell the time of each step: take "
+                "clock='growth_rate' and a growth law with a clock"
+            )
 
     def _refuse_diffusion(self) -> None:
         """Refuse diffusion where there is no zoning to blur or no time to do it in."""
@@ -160,6 +190,7 @@ class Histories(InverseProblem):
             self.options["interpolation"],
             self.resolved,
             self.noise,
+            self.options["smoothing"],
             self.has_diffusion,
         )
 
@@ -197,11 +228,42 @@ class Histories(InverseProblem):
         cut = self.known_cuts()
         if cut is not None and not self.priors.is_known("cut_offset_um"):
             start["cut_offset_um"] = cut
+        if self.options["smoothing"] != "timeless":
+            return start | self._start_of_walks(layout, nodes, path)
         for name in UNITS:
             # Nodes of size 1 are brought to the size that each has in the model.
             is_in_units = layout.in_units(self.resolved[name]) == 1
             size = path[name, "amplitude"] * layout.part_sd
             start[f"{name}_path"] = nodes[name] * np.where(is_in_units, size, 1.0)
+        return start
+
+    def _start_of_walks(
+        self,
+        layout: grains.Layout,
+        nodes: Mapping[str, np.ndarray],
+        path: Mapping[tuple[str, str], float],
+    ) -> dict[str, np.ndarray]:
+        """Bring a smooth path on its nodes to the normals of a walk through it."""
+        axis = layout.axis
+        basis = path_basis(axis.nodes, axis.nodes, self._length())
+        values = {
+            name: path[name, "mean"] + path[name, "amplitude"] * basis @ nodes[name]
+            for name in UNITS
+        }
+        if self.options["smoothing"] == "per_position":
+            step = np.sqrt(np.diff(node_coordinate(axis)) / axis.span)
+        else:
+            rate = 50.0 if self.law.exponent == 1 else 2e4
+            step = time_steps(
+                values["temperature"], layout, self._law_parameters() | {"growth_rate": rate}
+            )
+        start: dict[str, np.ndarray] = {}
+        for name, unit in UNITS.items():
+            amplitude = defaults.WALKED[name]
+            start[f"{name}_path"] = normals_of_walk(values[name], amplitude, step)
+            for key, value in (("mean", values[name][0]), ("amplitude", amplitude)):
+                if not self.priors.is_known(f"{name}_{key}_{unit}"):
+                    start[f"{name}_{key}_{unit}"] = np.asarray(value)
         return start
 
     def _derive(self, draws: Draws, seed: int) -> xr.Dataset:
@@ -294,7 +356,7 @@ class Histories(InverseProblem):
     def resolved(self) -> dict[str, int]:
         """How many of the smoothest parts of temperature and pressure the analyses resolve."""
         layout = self._known_layout()
-        if not self.arrays.has_profiles:
+        if not self.arrays.has_profiles or self.options["smoothing"] != "timeless":
             # In the path's unit the highest point would be a flat path of amplitude 0.
             return dict.fromkeys(UNITS, 0)
         basis = layout.position_basis * layout.part_sd
@@ -335,18 +397,23 @@ class Histories(InverseProblem):
         grain, radius = arrays.observed
         coordinate = grains.coordinate_of_offset(offset, arrays, law.exponent)[grain]
         coordinate = (coordinate + radius**law.exponent)[: temperature.size]
+        nodes = int(self.options["nodes"])
+        parameters = self._law_parameters()
+        return make_axis(coordinate, temperature, law, parameters, start, end, nodes)
+
+    def _law_parameters(self) -> dict[str, float]:
+        """Give the parameters of the growth law, known ones or their centres."""
+        law = self.law
         parameters = {
             "activation_energy_kJ_per_mol": REFERENCE_ENERGY_KJ_PER_MOL,
-            "isograd_temperature_C": defaults.lowest_temperature(arrays),
+            "isograd_temperature_C": defaults.lowest_temperature(self.arrays),
             "reaction_entropy_J_per_mol_K": 50.0,
         }
-        parameters = {
+        return {
             name: self._centre(name, value)
             for name, value in parameters.items()
             if name in law.parameters
         }
-        nodes = int(self.options["nodes"])
-        return make_axis(coordinate, temperature, law, parameters, start, end, nodes)
 
     def _centre(self, name: str, otherwise: float) -> float:
         """Give a known quantity, or what stands for it while it is unknown."""

@@ -12,6 +12,7 @@ from petro_models.histories.data import join
 from petro_models.histories.growth import LAWS
 from petro_models.histories.problem import CLOCKS, SWITCH
 from petro_models.histories.sections import join_profiles
+from petro_models.histories.smoothing import SMOOTHINGS
 from petro_models.io.equilibrium_tables import read_equilibrium_table
 from petro_models.io.garnet_profiles import (
     read_garnet_profiles,
@@ -26,6 +27,9 @@ PROBLEM = {
     "growth_law": Key(schema.one_of(tuple(LAWS)), "arrhenius", f"one of {', '.join(LAWS)}"),
     "clock": Key(schema.one_of(CLOCKS), "duration", "what the prior behind the ages is on"),
     "interpolation": Key(schema.one_of(METHODS), "cubic", "of the table; linear for uneven grids"),
+    "smoothing": Key(
+        schema.one_of(SMOOTHINGS), "timeless", f"of the path, one of {', '.join(SMOOTHINGS)}"
+    ),
     "diffusion": Key(schema.one_of(SWITCH), "off", "blur zoning by diffusion after growth"),
     "nodes": Key(schema.TEXT, "48", "nodes of the path, as text"),
 }

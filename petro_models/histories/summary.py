@@ -77,6 +77,7 @@ def own_checks(problem: "Histories", fit: xr.DataTree) -> list[Check]:
         found += inclusion_checks(problem, fit)
     if arrays.has_sections and not problem.priors.is_known("cut_offset_um"):
         found.append(_sections(fit))
+    found += _smoothing(problem)
     if problem.law.has_clock:
         found += [_clock(problem, fit), _unseen_time(derived)]
     if arrays.has_profiles:
@@ -182,6 +183,21 @@ def _table_edge(problem: "Histories", derived: xr.Dataset) -> Check:
         f"{max(shares):.0%} of the draws lie outside the table's window",
         "make a table over a wider window of pressure and temperature",
     )
+
+
+def _smoothing(problem: "Histories") -> list[Check]:
+    """Warn of the named options of smoothing."""
+    warnings = {
+        "per_position": "a walk per unit of radius is rougher than paths are, and holds growth of "
+        "all rates alike",
+        "per_time": "a walk per unit of time tells time by itself: of simulated durations its 90 % "
+        "intervals held far fewer than 90 %",
+    }
+    chosen = problem.options["smoothing"]
+    if chosen not in warnings:
+        return []
+    advice = "compare with smoothing='timeless'; do not report the duration of this fit alone"
+    return [Check("smoothing of the path", "REVIEW", warnings[chosen], advice)]
 
 
 def _sections(fit: xr.DataTree) -> Check:
