@@ -9,8 +9,8 @@ import petro_models as petro
 from petro_models import Prior
 from petro_models.errors import ConfigurationError, FitError
 from petro_models.histories import grains, plots, problem_file, summary
-from petro_models.histories.classical import bootstrap_points
 from petro_models.histories.arrays import HistoryArrays
+from petro_models.histories.classical import bootstrap_points
 from petro_models.histories.forward import path_values
 from petro_models.histories.isopleths import isopleth_posterior
 from petro_models.histories.problem import Histories
