@@ -107,12 +107,22 @@ def test_walks_are_the_same_in_the_model_and_in_the_answers(
 @pytest.mark.parametrize("name", ["per_position", "per_time"])
 def test_a_walk_recovers_the_path_and_is_flagged(name: str) -> None:
     problem, truth = make(name)
-    fit = problem.fit(draws=300, tune=300, chains=2, seed=1)
+    fit = problem.fit(draws=200, tune=200, chains=2, seed=1)
     for quantity in ("pressure_kbar", "temperature_C"):
         assert covered(fit["derived"][quantity], truth[quantity].to_numpy()) >= 0.8
     flags = {check.name: check for check in petro.check(fit)}
     assert flags["smoothing of the path"].verdict == "REVIEW"
     assert "timeless" in flags["smoothing of the path"].advice
+
+
+def test_a_walk_through_inclusions_alone_has_a_finite_density() -> None:
+    profiles, _, truth = simulate_history(
+        bundled_table("white2014"), "heating", n_grains=1, n_positions=30, n_ages=0, seed=3
+    )
+    inclusions, _ = petro.simulate_inclusions(profiles, truth, n_inclusions=4, seed=1)
+    for name in ("per_position", "per_time"):
+        model = Histories(inclusions=inclusions, nodes=16, **OPTIONS[name]).model
+        assert np.isfinite(float(model.compile_logp(mode="JAX")(model.initial_point())))
 
 
 def test_the_default_is_timeless_and_not_flagged() -> None:

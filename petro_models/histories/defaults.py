@@ -189,6 +189,11 @@ def _geometry(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
     return found
 
 
+def typical_growth_rate(law: GrowthLaw) -> float:
+    """Give the growth rate that the prior is centred on, um^exponent/Myr at 560 C."""
+    return 50.0 if law.exponent == 1 else 2e4
+
+
 def lowest_temperature(arrays: HistoryArrays) -> float:
     """Give the lowest temperature of the table, or 400 C without one."""
     return float(arrays.table.temperature_C[0]) if arrays.has_profiles else 400.0
@@ -206,7 +211,7 @@ def _clock(arrays: HistoryArrays, law: GrowthLaw, clock: str) -> dict[str, Prior
         )
     else:
         unit = "um/Myr" if law.exponent == 1 else "um^2/Myr"
-        typical = 50.0 if law.exponent == 1 else 2e4
+        typical = typical_growth_rate(law)
         found["growth_rate"] = PriorSpecification(
             Prior("LogNormal", mu=round(float(np.log(typical)), 2), sigma=1.5),
             (),

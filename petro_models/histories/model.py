@@ -1,6 +1,6 @@
 """The declared model of a history: path, clock, garnet and inclusions in equilibrium."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from petro_models.histories.growth import GrowthLaw
 from petro_models.histories.smoothing import PathParts, path_curves
 from petro_models.priors import Priors
 
+PATHS = ("temperature", "pressure")
 STAY = "time_after_growth_Myr"
 ABSENCE_SD = 0.3
 """Cells of the table beyond the edge of garnet stability, one standard deviation."""
@@ -68,62 +69,44 @@ def history_model(
     with pm.Model(coords=coords) as model:
         known = _geometry(priors, arrays)
         layout = grains.Layout.of(arrays, axis, law, **known)
-        wanted = layout.wanted(pt)
-        if diffusion:
-            shells = grains.Layout.of(blurring.shell_arrays(arrays), axis, law, **known)
-            wanted["shell"] = shells.wanted(pt)["position"]
+        shells = _shells(arrays, axis, law, known) if diffusion else None
         clock = clock_parameters(priors, law) if smoothing == "per_time" else {}
+
         heat = _path("temperature", "C", priors, layout, resolved["temperature"])
         load = _path("pressure", "kbar", priors, layout, resolved["pressure"])
-        curves = path_curves(smoothing, layout, heat, load, clock, wanted, pt)
-        temperature, pressure = curves["temperature"], curves["pressure"]
+        path = path_curves(smoothing, layout, heat, load, clock, _wanted(layout, shells), pt)
         removed_final = _removed_final(priors, arrays)
 
+        time = None
         if law.has_clock:
             clock = clock or clock_parameters(priors, law)
-            share, duration, _ = layout.clock(temperature["grid"], clock, pt)
+            time = layout.clock(path["temperature"]["grid"], clock, pt)
             if arrays.has_ages:
-                _ages(arrays, layout, priors, share, duration)
+                _ages(arrays, layout, priors, *time)
 
         if arrays.has_profiles:
-            offset = {
-                "pressure": priors.create("pressure_offset_kbar"),
-                "temperature": priors.create("temperature_offset_C"),
-            }
-
-            def conditions(place: str, grown_share: Any) -> dict[str, Any]:
-                return {
-                    "pressure_kbar": pressure[place] + offset["pressure"],
-                    "temperature_C": temperature[place] + offset["temperature"],
-                    "removed": removed_final * grown_share,
-                    "method": interpolation,
-                    "xp": pt,
-                }
-
-            read = conditions("position", layout.grown_share)
-            expected = arrays.table.read(**read)
-            if diffusion:
-                grown = arrays.table.read(**conditions("shell", shells.grown_share))
-                path = temperature["grid"], pressure["grid"]
-                expected += _blurred(grown, arrays, shells, priors, share, duration, *path)
+            read = _reader(path, removed_final, priors, interpolation)
+            at_analyses = read("position", layout.grown_share)
+            expected = arrays.table.read(**at_analyses)
+            if shells is not None and time is not None:
+                grown = arrays.table.read(**read("shell", shells.grown_share))
+                expected += _blurred(grown, arrays, shells, priors, path, *time)
             variance = arrays.sd**2 + pt.as_tensor(priors.create("model_error")) ** 2
             closed_composition(arrays, expected, variance)
             pm.Normal(
                 "garnet_absence",
-                mu=pt.clip(arrays.table.absence(**read) - 1, 0.0, np.inf),
+                mu=pt.clip(arrays.table.absence(**at_analyses) - 1, 0.0, np.inf),
                 sigma=ABSENCE_SD,
                 observed=np.zeros(arrays.radius_um.size),
                 dims="position",
             )
 
         if arrays.has_inclusions:
-            residual = arrays.inclusions.residuals(
-                temperature["inclusion"], pressure["inclusion"], pt
-            )
-            departure = residual + _calibration_error(priors, arrays, noise)
+            enclosed = path["temperature"]["inclusion"], path["pressure"]["inclusion"]
+            residual = arrays.inclusions.residuals(*enclosed, pt)
             pm.Normal(
                 "equilibrium_residual",
-                mu=departure,
+                mu=residual + _calibration_error(priors, arrays, noise),
                 sigma=noise.total,
                 observed=np.zeros(arrays.inclusions.count),
                 shape=arrays.inclusions.count,
@@ -196,6 +179,38 @@ def _path(name: str, unit: str, priors: Priors, layout: grains.Layout, resolved:
     return PathParts(mean, amplitude, nodes, in_units)
 
 
+def _shells(
+    arrays: HistoryArrays, axis: GrowthAxis, law: GrowthLaw, known: Mapping[str, Any]
+) -> grains.Layout:
+    """Lay out the shells of all grains as if they were analyses."""
+    return grains.Layout.of(blurring.shell_arrays(arrays), axis, law, **known)
+
+
+def _wanted(layout: grains.Layout, shells: grains.Layout | None) -> dict[str, tuple[Any, Any]]:
+    """Name all places where pressure and temperature are wanted."""
+    more = {} if shells is None else {"shell": shells.wanted(pt)["position"]}
+    return layout.wanted(pt) | more
+
+
+def _reader(
+    path: Mapping[str, Mapping[str, Any]], removed_final: Any, priors: Priors, interpolation: str
+) -> Callable[[str, Any], dict[str, Any]]:
+    """Say where the table is read: the path with the table's offset, and the garnet removed."""
+    offset_kbar = priors.create("pressure_offset_kbar")
+    offset_C = priors.create("temperature_offset_C")
+
+    def conditions(place: str, grown_share: Any) -> dict[str, Any]:
+        return {
+            "pressure_kbar": path["pressure"][place] + offset_kbar,
+            "temperature_C": path["temperature"][place] + offset_C,
+            "removed": removed_final * grown_share,
+            "method": interpolation,
+            "xp": pt,
+        }
+
+    return conditions
+
+
 def _removed_final(priors: Priors, arrays: HistoryArrays) -> Any:
     return pt.as_tensor(priors.create("removed_final")) if arrays.has_removed_axis else 0.0
 
@@ -205,10 +220,10 @@ def _blurred(
     arrays: HistoryArrays,
     shells: grains.Layout,
     priors: Priors,
+    path: Mapping[str, Mapping[str, Any]],
     share: TensorVariable,
     duration: TensorVariable,
-    temperature: TensorVariable,
-    pressure: TensorVariable,
+    rate: TensorVariable,
 ) -> TensorVariable:
     """Give what diffusion changes at the analyses, from the composition that the shells grew with.
 
@@ -218,12 +233,12 @@ def _blurred(
     fractions = grown.reshape((*shape, grown.shape[-1]))
     step = blurring.steps_of(shells.axis.grid_place.size)
     formation = duration * forward.even_interpolation(share, shells.position_place, pt)
-    time, path = duration * share[step], [temperature[step], pressure[step]]
+    time, curves = duration * share[step], [path[name]["grid"][step] for name in PATHS]
     if not priors.is_known(STAY) or priors.known(STAY) > 0:
         time = pt.concatenate([time, time[-1:] + pt.as_tensor(priors.create(STAY))])
-        path = [pt.concatenate([curve, curve[-1:]]) for curve in path]
+        curves = [pt.concatenate([curve, curve[-1:]]) for curve in curves]
     edges = pt.as_tensor(blurring.shell_edges_um(arrays.rim_radius_um))
-    after = wrap_jax(blurring.blur)(fractions, edges, formation.reshape(shape), time, *path)
+    after = wrap_jax(blurring.blur)(fractions, edges, formation.reshape(shape), time, *curves)
     at = arrays.radius_um / arrays.rim_radius_um[arrays.grain]
     return blurring.at_radii(after - fractions, pt.as_tensor(at), arrays.grain, pt)
 
@@ -247,6 +262,7 @@ def _ages(
     priors: Priors,
     share: TensorVariable,
     duration: TensorVariable,
+    rate: TensorVariable,
 ) -> None:
     """Observe the ages: age at the start of the axis less the mean time of each zone."""
     start = priors.create("age_at_start_Ma")

@@ -28,9 +28,6 @@ from petro_models.histories.model import history_model
 from petro_models.histories.schema import validate_history_data
 from petro_models.histories.smoothing import (
     SMOOTHINGS,
-    node_coordinate,
-    normals_of_walk,
-    time_steps,
 )
 from petro_models.inference import checks
 from petro_models.inference.draws import Draws
@@ -43,9 +40,8 @@ if TYPE_CHECKING:
 
 SWITCH = ("off", "on")
 CLOCKS = ("duration", "growth_rate")
-UNITS = {"temperature": "C", "pressure": "kbar"}
+PATHS = ("temperature", "pressure")
 ROUGH_NODES = 24
-LEAST_AMPLITUDE = {"temperature": 12.0, "pressure": 0.6}
 
 
 class Histories(InverseProblem):
@@ -205,66 +201,9 @@ class Histories(InverseProblem):
         """
         if not self.arrays.has_profiles:
             return None
-        layout, start, path = self._known_layout(), {}, {}
-        for name, unit in UNITS.items():
-            for key in ("mean", "amplitude"):
-                prior_name = f"{name}_{key}_{unit}"
-                values = self.points[0 if name == "pressure" else 1]
-                number = float(np.median(values))
-                if key == "amplitude":
-                    number = max(float(np.std(values)), LEAST_AMPLITUDE[name])
-                if self.priors.is_known(prior_name):
-                    number = float(self.priors.known(prior_name))
-                else:
-                    start[prior_name] = np.asarray(number)
-                path[name, key] = number
-        nodes = prefit.fit_path(
-            self.arrays,
-            layout.position_basis * layout.part_sd,
-            path,
-            self.points,
-            self._central_removed(),
-        )
-        cut = self.known_cuts()
-        if cut is not None and not self.priors.is_known("cut_offset_um"):
-            start["cut_offset_um"] = cut
-        if self.options["smoothing"] != "timeless":
-            return start | self._start_of_walks(layout, nodes, path)
-        for name in UNITS:
-            # Nodes of size 1 are brought to the size that each has in the model.
-            is_in_units = layout.in_units(self.resolved[name]) == 1
-            size = path[name, "amplitude"] * layout.part_sd
-            start[f"{name}_path"] = nodes[name] * np.where(is_in_units, size, 1.0)
-        return start
+        from petro_models.histories.start import start_of_climb
 
-    def _start_of_walks(
-        self,
-        layout: grains.Layout,
-        nodes: Mapping[str, np.ndarray],
-        path: Mapping[tuple[str, str], float],
-    ) -> dict[str, np.ndarray]:
-        """Bring a smooth path on its nodes to the normals of a walk through it."""
-        axis = layout.axis
-        basis = path_basis(axis.nodes, axis.nodes, self._length())
-        values = {
-            name: path[name, "mean"] + path[name, "amplitude"] * basis @ nodes[name]
-            for name in UNITS
-        }
-        if self.options["smoothing"] == "per_position":
-            step = np.sqrt(np.diff(node_coordinate(axis)) / axis.span)
-        else:
-            rate = 50.0 if self.law.exponent == 1 else 2e4
-            step = time_steps(
-                values["temperature"], layout, self._law_parameters() | {"growth_rate": rate}
-            )
-        start: dict[str, np.ndarray] = {}
-        for name, unit in UNITS.items():
-            amplitude = defaults.WALKED[name]
-            start[f"{name}_path"] = normals_of_walk(values[name], amplitude, step)
-            for key, value in (("mean", values[name][0]), ("amplitude", amplitude)):
-                if not self.priors.is_known(f"{name}_{key}_{unit}"):
-                    start[f"{name}_{key}_{unit}"] = np.asarray(value)
-        return start
+        return start_of_climb(self)
 
     def _derive(self, draws: Draws, seed: int) -> xr.Dataset:
         from petro_models.histories.derived import derive
@@ -319,7 +258,7 @@ class Histories(InverseProblem):
         start, end = grains.axis_ends(arrays, self._default_offsets(), self.law.exponent)
         nodes = np.linspace(0.0, 1.0, ROUGH_NODES)
         basis = path_basis((place - start) / (end - start), nodes, TYPICAL_LENGTH)
-        window = {name: defaults.path_window(arrays, name)[:2] for name in UNITS}
+        window = {name: defaults.path_window(arrays, name)[:2] for name in PATHS}
         amplitude = AMPLITUDE_WITHOUT_TABLE
         temperature, pressure = prefit.fit_inclusions(held, basis, window, amplitude)
         return pressure, temperature
@@ -358,7 +297,7 @@ class Histories(InverseProblem):
         layout = self._known_layout()
         if not self.arrays.has_profiles or self.options["smoothing"] != "timeless":
             # In the path's unit the highest point would be a flat path of amplitude 0.
-            return dict.fromkeys(UNITS, 0)
+            return dict.fromkeys(PATHS, 0)
         basis = layout.position_basis * layout.part_sd
         pressure, temperature, _ = self.points
         return {
@@ -398,10 +337,10 @@ class Histories(InverseProblem):
         coordinate = grains.coordinate_of_offset(offset, arrays, law.exponent)[grain]
         coordinate = (coordinate + radius**law.exponent)[: temperature.size]
         nodes = int(self.options["nodes"])
-        parameters = self._law_parameters()
+        parameters = self.law_parameters()
         return make_axis(coordinate, temperature, law, parameters, start, end, nodes)
 
-    def _law_parameters(self) -> dict[str, float]:
+    def law_parameters(self) -> dict[str, float]:
         """Give the parameters of the growth law, known ones or their centres."""
         law = self.law
         parameters = {
