@@ -238,6 +238,20 @@ def test_unknown_offsets_and_length_give_a_finite_density() -> None:
     assert np.isfinite(float(model.compile_logp(mode="JAX")(model.initial_point())))
 
 
+def test_ages_do_not_bend_the_path_on_the_way_up() -> None:
+    """A climb from a clock far off the ages ended 30 degC beside the truth, and 100 lower."""
+    table = bundled_table("white2014")
+    profiles, ages, truth = simulate_history(
+        table, "loop", n_grains=3, n_positions=20, n_ages=3, seed=3
+    )
+    problem = Histories(profiles, table, ages)
+    problem.priors["removed_final"] = 0.02
+    assert problem.start_of_climb()["duration_Myr"] == pytest.approx(10.0, rel=0.5)
+    derived = problem.fit("laplace", draws=200, chains=2, seed=1)["derived"]
+    assert rmse(derived["temperature_C"], truth["temperature_C"].to_numpy()) < 4.0
+    assert rmse(derived["pressure_kbar"], truth["pressure_kbar"].to_numpy()) < 0.2
+
+
 def test_offsets_default_to_the_differences_of_the_rims() -> None:
     table = bundled_table("white2014")
     profiles, _, _ = simulate_history(table, "heating", n_grains=3, n_ages=0, seed=5)

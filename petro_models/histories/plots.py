@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter
 from petro_models.errors import FitError
 from petro_models.histories.plot_inclusions import draw_equilibria
 from petro_models.report import style
+from petro_models.report.ticks import plain_log_ticks
 from petro_models.thermodynamics.isopleths import draw_isopleths, quiet_garnet_out
 from petro_models.thermodynamics.tables import COMPONENTS, VARIABLES, EquilibriumTable
 
@@ -181,6 +182,7 @@ def plot_rates(fit: xr.DataTree) -> Figure:
         _band(axes, radius, derived[f"{name}_draws"].to_numpy(), colour)
         axes.set_ylabel(label)
     panels[0].set_yscale("log")
+    plain_log_ticks(panels[0].yaxis, panels[0].get_ylim())
     panels[1].axhline(0, color=style.MUTED, lw=0.8)
     panels[1].set_xlabel("radius of the largest grain (µm)")
     panels[0].set_title("Rates")
@@ -226,6 +228,7 @@ def plot_duration(fit: xr.DataTree) -> Figure:
                 fontsize=8, color=style.MUTED,
             )  # fmt: skip
     axes.set_xscale("log")
+    plain_log_ticks(axes.xaxis, axes.get_xlim())
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("duration of growth (Myr, log scale)")
