@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from history_answers import covered, verdict
 
 import petro_models as petro
 from petro_models.errors import DataError, FitError
@@ -24,15 +25,6 @@ ROCK = {
     "largest_radius_um": 200.0,
     "seed": 3,
 }
-
-
-def covered(values: xr.DataArray, truth: np.ndarray) -> float:
-    low, high = (values.sel(statistic=key).to_numpy() for key in ("q05", "q95"))
-    return float(((low <= truth) & (truth <= high)).mean())
-
-
-def verdict(fit: xr.DataTree, name: str) -> str:
-    return next(check.verdict for check in petro.check(fit) if check.name == name)
 
 
 def grain() -> tuple[np.ndarray, ...]:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from history_answers import covered, verdict
 
 import petro_models as petro
 from petro_models import Prior
@@ -21,17 +22,8 @@ from petro_models.io.garnet_profiles import read_garnet_profiles, read_zone_ages
 from petro_models.thermodynamics.bundled import bundled_table
 
 
-def covered(values: xr.DataArray, truth: np.ndarray) -> float:
-    low, high = (values.sel(statistic=key).to_numpy() for key in ("q05", "q95"))
-    return float(((low <= truth) & (truth <= high)).mean())
-
-
 def rmse(values: xr.DataArray, truth: np.ndarray) -> float:
     return float(np.sqrt(np.mean((values.sel(statistic="q50").to_numpy() - truth) ** 2)))
-
-
-def verdict(fit: xr.DataTree, name: str) -> str:
-    return next(check.verdict for check in petro.check(fit) if check.name == name)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import pandas as pd
 import pytensor.tensor as pt
 import pytest
 import xarray as xr
+from history_answers import covered, verdict
 
 import petro_models as petro
 from petro_models import Prior, cli
@@ -26,17 +27,8 @@ from petro_models.thermodynamics.bundled import bundled_table
 PAIR = ("garnet_biotite_holdaway_2000", "gasp_koziol_1989_kyanite")
 
 
-def covered(values: xr.DataArray, truth: np.ndarray) -> float:
-    low, high = (values.sel(statistic=key).to_numpy() for key in ("q05", "q95"))
-    return float(((low <= truth) & (truth <= high)).mean())
-
-
 def width(values: xr.DataArray) -> float:
     return float((values.sel(statistic="q95") - values.sel(statistic="q05")).mean())
-
-
-def verdict(fit: xr.DataTree, name: str) -> str:
-    return next(check.verdict for check in petro.check(fit) if check.name == name)
 
 
 def line(radius_um: float, intercept_kbar: float, slope: float, sd: float) -> dict[str, object]:

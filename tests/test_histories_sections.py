@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from history_answers import covered, verdict
 
 import petro_models as petro
 from petro_models.configuration import load_configuration, make_problem
@@ -16,15 +17,6 @@ from petro_models.io.history_out import write_garnet_profiles
 from petro_models.thermodynamics.bundled import bundled_table
 
 CUT_UM = 260.0
-
-
-def covered(values: xr.DataArray, truth: np.ndarray) -> float:
-    low, high = (values.sel(statistic=key).to_numpy() for key in ("q05", "q95"))
-    return float(((low <= truth) & (truth <= high)).mean())
-
-
-def verdict(fit: xr.DataTree, name: str) -> str:
-    return next(check.verdict for check in petro.check(fit) if check.name == name)
 
 
 def pick(profiles: xr.Dataset, grains: list[int]) -> xr.Dataset:

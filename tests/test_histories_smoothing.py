@@ -5,6 +5,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 import xarray as xr
+from history_answers import covered
 
 import petro_models as petro
 from petro_models.errors import FitError
@@ -25,11 +26,6 @@ OPTIONS = {
     "per_time": {"smoothing": "per_time", "clock": "growth_rate"},
 }
 LAW = {"activation_energy_kJ_per_mol": 200.0, "growth_rate": 60.0}
-
-
-def covered(values: xr.DataArray, truth: np.ndarray) -> float:
-    low, high = (values.sel(statistic=key).to_numpy() for key in ("q05", "q95"))
-    return float(((low <= truth) & (truth <= high)).mean())
 
 
 def make(name: str) -> tuple[Histories, xr.Dataset]:

@@ -138,6 +138,12 @@ class HistoryArrays:
         return self.has_profiles and self.table.has_removed_axis
 
     @property
+    def places(self) -> list[tuple[str, str]]:
+        """Dims of observed places, and what stands before the names of their answers."""
+        found = [("position", "")] if self.has_profiles else []
+        return [*found, ("inclusion", "inclusion_")] if self.has_inclusions else found
+
+    @property
     def observed(self) -> tuple[np.ndarray, np.ndarray]:
         """Grain and radius (um) of every analysis and, after them, of every inclusion."""
         return (

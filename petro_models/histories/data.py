@@ -8,7 +8,7 @@ import xarray as xr
 
 from petro_models.errors import DataError, nearest
 from petro_models.histories.inclusions import validate_inclusions
-from petro_models.histories.labels import grain_label, numbered
+from petro_models.histories.labels import grain_label, grain_labels, numbered
 from petro_models.histories.schema import (
     validate_ages,
     validate_history_data,
@@ -66,9 +66,7 @@ def garnet_profiles(
     columns = [f"X_{name}" for name in COMPONENTS]
     if not set(columns) & set(frame.columns):
         raise DataError(f"{source}: none of the columns {', '.join(columns)} is there")
-    grain = (
-        frame["grain"].map(grain_label) if "grain" in frame else pd.Series("1", index=frame.index)
-    )
+    grain = grain_labels(frame)
     grains = list(dict.fromkeys(grain))
     index = grain.map({name: number for number, name in enumerate(grains)}).to_numpy()
     order = np.argsort(index, kind="stable")

@@ -5,6 +5,7 @@ import xarray as xr
 from pymc_extras.prior import Prior
 
 from petro_models.histories.arrays import HistoryArrays
+from petro_models.histories.forward import PATH_UNITS
 from petro_models.histories.grains import default_offsets_um
 from petro_models.histories.growth import GrowthLaw
 from petro_models.priors import PriorSpecification
@@ -37,7 +38,7 @@ def specifications(
 
 def _path(arrays: HistoryArrays, smoothing: str) -> dict[str, PriorSpecification]:
     found = {}
-    for name, unit in (("temperature", "C"), ("pressure", "kbar")):
+    for name, unit in PATH_UNITS.items():
         typical, spread_of_log = _amplitude(arrays, name, smoothing)
         centre, spread, reason = path_window(arrays, name)
         found[f"{name}_mean_{unit}"] = PriorSpecification(

@@ -8,7 +8,7 @@ import xarray as xr
 
 from petro_models.histories import forward, grains
 from petro_models.histories.axis import N_GRID
-from petro_models.histories.growth import LAWS
+from petro_models.histories.growth import LAWS, clock_names
 from petro_models.histories.smoothing import PathParts, path_curves
 from petro_models.inference.predictive import thin
 
@@ -51,7 +51,7 @@ def derive(problem: "Histories", posterior: xr.Dataset) -> xr.Dataset:
     step = np.linspace(0, N_GRID - 1, STEPS).round().astype(int)
     axis = curves.axis
     named: dict[str, tuple[str, np.ndarray, str]] = {}
-    for place, prefix in _places(problem):
+    for place, prefix in problem.arrays.places:
         at = curves.at[place]
         named[f"{prefix}pressure_kbar"] = (place, at["pressure"], "kbar")
         named[f"{prefix}temperature_C"] = (place, at["temperature"], "degree_Celsius")
@@ -97,13 +97,6 @@ def derive(problem: "Histories", posterior: xr.Dataset) -> xr.Dataset:
     )
 
 
-def _places(problem: "Histories") -> list[tuple[str, str]]:
-    """Name the dims of observed places, and what stands before the names of their answers."""
-    arrays = problem.arrays
-    places = [("position", "")] if arrays.has_profiles else []
-    return [*places, ("inclusion", "inclusion_")] if arrays.has_inclusions else places
-
-
 class _Curves:
     """Path and clock of every draw, for known geometry at once, else draw by draw.
 
@@ -117,7 +110,7 @@ class _Curves:
     nucleation_share, zone_share
         Share of time of each grain's nucleation and each zone's mean.
     duration, rate
-        Of the axis (Myr) and of growth, (draw).
+        Of the axis (Myr) and of growth, (draw). These and all shares exist with a clock only.
     """
 
     def __init__(self, problem: "Histories", draws: xr.Dataset) -> None:
@@ -136,20 +129,24 @@ class _Curves:
                 )
                 for row in range(self.count)
             ]
-            joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
+            found = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         else:
             whole = length if "path_length" in draws else length[0]
-            joined = list(self._along(self._layout(offset[0], whole, cuts[0]), slice(None)))
-        values = iter(joined)
-        self.at: dict[str, dict[str, np.ndarray]] = {
-            place: {name: next(values) for name in ("temperature", "pressure")}
+            found = self._along(self._layout(offset[0], whole, cuts[0]), slice(None))
+        names = [*forward.PATH_UNITS, *(["share"] if problem.law.has_clock else [])]
+        self.at = {
+            place: {name: found[f"{place} {name}"] for name in names}
             for place in ("position", "inclusion")
         }
-        self.grid_temperature, self.grid_pressure = next(values), next(values)
-        self.share, self.nucleation_share, self.zone_share = (next(values) for _ in range(3))
-        for place in ("position", "inclusion"):
-            self.at[place]["share"] = next(values)
-        self.duration, self.rate = next(values), next(values)
+        self.grid_temperature, self.grid_pressure = (
+            found["grid temperature"],
+            found["grid pressure"],
+        )
+        if problem.law.has_clock:
+            self.share, self.nucleation_share, self.zone_share = (
+                found[f"{place} share"] for place in ("grid", "nucleation", "zone")
+            )
+            self.duration, self.rate = found["duration"], found["rate"]
 
     def _get(self, name: str) -> np.ndarray:
         if name in self.draws:
@@ -182,10 +179,10 @@ class _Curves:
             cut_um=cut,
         )
 
-    def _along(self, layout: grains.Layout, rows: slice) -> tuple[np.ndarray, ...]:
+    def _along(self, layout: grains.Layout, rows: slice) -> dict[str, np.ndarray]:
+        """Give path and, with a clock, times for some draws on one layout."""
         law = self.problem.law
-        clock = "duration_Myr" if "duration_Myr" in self.problem.priors else "growth_rate"
-        names = [*law.parameters, clock] if law.has_clock else []
+        names = clock_names(law, self.problem.priors) if law.has_clock else []
         parameters = {name: self._get(name)[rows] for name in names}
         heat, load = (
             PathParts(
@@ -194,31 +191,28 @@ class _Curves:
                 self.draws[f"{name}_path"].to_numpy()[rows],
                 layout.in_units(self.resolved[name]),
             )
-            for name, unit in (("temperature", "C"), ("pressure", "kbar"))
+            for name, unit in forward.PATH_UNITS.items()
         )
         smoothing = self.problem.options["smoothing"]
         curves = path_curves(smoothing, layout, heat, load, parameters, layout.wanted(np), np)
-        found = [
-            curves[name][place]
-            for place in ("position", "inclusion", "grid")
-            for name in ("temperature", "pressure")
-        ]
+        found = {
+            f"{place} {name}": values
+            for name, along in curves.items()
+            for place, values in along.items()
+        }
         if not law.has_clock:
-            empty = np.zeros((len(found[0]), 1))
-            return (*found, *(5 * [empty]), empty[:, 0], empty[:, 0])
+            return found
         parameters |= {name: parameters[name][:, None] for name in law.parameters}
-        share, duration, rate = layout.clock(found[4], parameters, np)
+        share, duration, rate = layout.clock(found["grid temperature"], parameters, np)
         zone = layout.zone_share(share, np) if self.problem.arrays.has_ages else share[:, :0]
-        return (
-            *found,
-            share,
-            forward.even_interpolation(share, layout.nucleation_place, np),
-            zone,
-            forward.even_interpolation(share, layout.position_place, np),
-            forward.even_interpolation(share, layout.inclusion_place, np),
-            duration,
-            rate,
-        )
+        places = {
+            "nucleation": layout.nucleation_place,
+            "position": layout.position_place,
+            "inclusion": layout.inclusion_place,
+        }
+        for name, place in places.items():
+            found[f"{name} share"] = forward.even_interpolation(share, place, np)
+        return found | {"grid share": share, "zone share": zone, "duration": duration, "rate": rate}
 
 
 def _add_time(
@@ -231,8 +225,8 @@ def _add_time(
     """Add times, ages, rates and durations; time 0 is the first analysis."""
     duration = curves.duration[:, None]
     grid_time = duration * curves.share
-    times = {place: duration * curves.at[place]["share"] for place, _ in _places(problem)}
-    for place, prefix in _places(problem):
+    times = {place: duration * curves.at[place]["share"] for place, _ in problem.arrays.places}
+    for place, prefix in problem.arrays.places:
         named[f"{prefix}time_Myr"] = (place, times[place], "Myr")
     named["axis_time_Myr"] = ("step", grid_time[:, step], "Myr")
     heating = np.gradient(curves.grid_temperature, axis=1) / np.gradient(grid_time, axis=1)
@@ -260,7 +254,7 @@ def _add_time(
     )
     if problem.arrays.has_ages:
         start = curves._get("age_at_start_Ma")
-        for place, prefix in _places(problem):
+        for place, prefix in problem.arrays.places:
             named[f"{prefix}age_Ma"] = (place, start[:, None] - times[place], "Ma")
         named["axis_age_Ma"] = ("step", start[:, None] - grid_time[:, step], "Ma")
         named["zone_age_expected_Ma"] = (

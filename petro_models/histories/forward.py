@@ -11,6 +11,8 @@ import numpy as np
 JITTER = 1e-8
 WIDENED = 4.0
 """Width of the axis that the sines of a path live on; the path itself uses 0 to 1 in its middle."""
+PATH_UNITS = {"temperature": "C", "pressure": "kbar"}
+"""What a path is made of, with the units that stand in names."""
 LOG_TWO_PI = float(np.log(2 * np.pi))
 
 

@@ -222,6 +222,13 @@ def coordinate_of_offset(offset_um: Any, arrays: HistoryArrays, exponent: int) -
     return end**exponent - (end - offset_um) ** exponent
 
 
+def growth_coordinate(
+    arrays: HistoryArrays, offset_um: Any, exponent: int, grain: np.ndarray, radius_um: np.ndarray
+) -> Any:
+    """Give the growth coordinate of radii in grains that lag by known offsets."""
+    return coordinate_of_offset(offset_um, arrays, exponent)[grain] + radius_um**exponent
+
+
 def default_offsets_um(arrays: HistoryArrays) -> np.ndarray:
     """Give the lag of each grain if growth ended together: differences of the rims' radii."""
     return arrays.rim_radius_um.max() - arrays.rim_radius_um
@@ -237,12 +244,11 @@ def zone_quadrature(arrays: HistoryArrays) -> tuple[np.ndarray, np.ndarray]:
 
 def axis_ends(arrays: HistoryArrays, offset_um: np.ndarray, exponent: int) -> tuple[float, float]:
     """Give the growth coordinate of the first observed position and of the end of growth."""
-    offset = coordinate_of_offset(offset_um, arrays, exponent)
-    grain, radius = arrays.observed
-    observed = offset[grain] + radius**exponent
+    observed = growth_coordinate(arrays, offset_um, exponent, *arrays.observed)
     ends = [observed.max(), float(arrays.rim_radius_um.max()) ** exponent]
     if arrays.has_ages:
-        ends.append((offset[arrays.zone_grain] + arrays.zone_outer_um**exponent).max())
+        zone = arrays.zone_grain, arrays.zone_outer_um
+        ends.append(growth_coordinate(arrays, offset_um, exponent, *zone).max())
     start, end = float(observed.min()), float(max(ends))
     # A lone inclusion at the rim leaves no axis behind it: then the grain's centre begins it.
     return (start, end) if end - start > LEAST_SPAN * end else (0.0, end)

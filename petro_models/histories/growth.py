@@ -5,7 +5,7 @@ radius r stands at ``s = a_i + r``; where growth is controlled by diffusion, at 
 A law gives the time per step of ``s`` up to a constant factor, which the clock of the model sets.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,16 @@ class GrowthLaw:
     slowness: Callable[[Any, Mapping[str, Any], Any], Any]
     parameters: tuple[str, ...] = ()
     has_clock: bool = True
+
+
+def clock_name(priors: Container[str]) -> str:
+    """Name the prior that sets the clock."""
+    return "duration_Myr" if "duration_Myr" in priors else "growth_rate"
+
+
+def clock_names(law: GrowthLaw, priors: Container[str]) -> list[str]:
+    """Name the priors that a law with a clock needs."""
+    return [*law.parameters, clock_name(priors)]
 
 
 def arrhenius_slowness(temperature_C: Any, energy_kJ_per_mol: Any, xp: Any) -> Any:

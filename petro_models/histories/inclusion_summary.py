@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from petro_models.histories.forward import PATH_UNITS
 from petro_models.inference.checks import Check
 from petro_models.thermodynamics.barometers import out_of_range
 
@@ -30,13 +31,6 @@ def inclusion_checks(problem: "Histories", fit: xr.DataTree) -> list[Check]:
     return [_ranges(problem, derived), _constrained(problem, fit, derived)]
 
 
-def standardised(residual_draws: xr.DataArray, dim: str = "inclusion") -> np.ndarray:
-    """Give replicated residuals over their spread about their mean, (draw, inclusion)."""
-    stacked = residual_draws.stack(__draw__=("chain", "draw")).transpose("__draw__", dim)
-    values = stacked.to_numpy()
-    return (values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-12)
-
-
 def inclusion_statistics(replicated: xr.Dataset) -> dict[str, tuple[float, np.ndarray]]:
     """Compare the residuals, observed as 0, with replicated ones: the largest and the mean square.
 
@@ -46,7 +40,7 @@ def inclusion_statistics(replicated: xr.Dataset) -> dict[str, tuple[float, np.nd
         Posterior predictive draws.
     """
     residual = replicated["equilibrium_residual"]
-    copies = standardised(residual)
+    copies = _standardised(residual)
     observed = -residual.mean(("chain", "draw")) / residual.std(("chain", "draw"))
     return {
         "largest residual of an inclusion (sd)": (
@@ -58,6 +52,13 @@ def inclusion_statistics(replicated: xr.Dataset) -> dict[str, tuple[float, np.nd
             (copies**2).mean(axis=1),
         ),
     }
+
+
+def _standardised(residual_draws: xr.DataArray) -> np.ndarray:
+    """Give replicated residuals over their spread about their mean, (draw, inclusion)."""
+    stacked = residual_draws.stack(__draw__=("chain", "draw")).transpose("__draw__", "inclusion")
+    values = stacked.to_numpy()
+    return (values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-12)
 
 
 def _ranges(problem: "Histories", derived: xr.Dataset) -> Check:
@@ -86,7 +87,7 @@ def _ranges(problem: "Histories", derived: xr.Dataset) -> Check:
 def _constrained(problem: "Histories", fit: xr.DataTree, derived: xr.Dataset) -> Check:
     """Tell whether P and T at the inclusions are known better than before."""
     shares = {}
-    for name, unit in (("temperature", "C"), ("pressure", "kbar")):
+    for name, unit in PATH_UNITS.items():
         prior = np.sqrt(
             _variance(problem, fit, f"{name}_mean_{unit}")
             + _mean_square(problem, fit, f"{name}_amplitude_{unit}")

@@ -8,7 +8,7 @@ import xarray as xr
 
 from petro_models.errors import DataError, nearest
 from petro_models.histories.equilibria import KNOWN, LINE, group_equilibria
-from petro_models.histories.labels import grain_label, numbered
+from petro_models.histories.labels import grain_labels, numbered
 from petro_models.thermodynamics.barometers import check_composition
 
 PLAIN_COLUMNS = ("grain", "r_um", "inclusion", "barometer", "residual_sd")
@@ -59,9 +59,7 @@ def garnet_inclusions(
                 f"{source}: column {column!r} is missing; {nearest(column, map(str, frame))}"
             )
     inputs = _input_columns(frame, source)
-    grain = (
-        frame["grain"].map(grain_label) if "grain" in frame else pd.Series("1", index=frame.index)
-    )
+    grain = grain_labels(frame)
     grains = list(dict.fromkeys(grain))
     radius = frame["r_um"].to_numpy(float)
     rims = {name: float(radius[(grain == name).to_numpy()].max()) for name in grains}

@@ -13,11 +13,10 @@ from petro_models.histories import blurring, forward, grains
 from petro_models.histories.arrays import HistoryArrays
 from petro_models.histories.axis import GrowthAxis
 from petro_models.histories.equilibria import Noise
-from petro_models.histories.growth import GrowthLaw
+from petro_models.histories.growth import GrowthLaw, clock_names
 from petro_models.histories.smoothing import PathParts, path_curves
 from petro_models.priors import Priors
 
-PATHS = ("temperature", "pressure")
 STAY = "time_after_growth_Myr"
 ABSENCE_SD = 0.3
 """Cells of the table beyond the edge of garnet stability, one standard deviation."""
@@ -82,7 +81,7 @@ def history_model(
             clock = clock or clock_parameters(priors, law)
             time = layout.clock(path["temperature"]["grid"], clock, pt)
             if arrays.has_ages:
-                _ages(arrays, layout, priors, *time)
+                _ages(arrays, layout, priors, *time[:2])
 
         if arrays.has_profiles:
             read = _reader(path, removed_final, priors, interpolation)
@@ -90,7 +89,7 @@ def history_model(
             expected = arrays.table.read(**at_analyses)
             if shells is not None and time is not None:
                 grown = arrays.table.read(**read("shell", shells.grown_share))
-                expected += _blurred(grown, arrays, shells, priors, path, *time)
+                expected += _blurred(grown, arrays, shells, priors, path, *time[:2])
             variance = arrays.sd**2 + pt.as_tensor(priors.create("model_error")) ** 2
             closed_composition(arrays, expected, variance)
             pm.Normal(
@@ -223,7 +222,6 @@ def _blurred(
     path: Mapping[str, Mapping[str, Any]],
     share: TensorVariable,
     duration: TensorVariable,
-    rate: TensorVariable,
 ) -> TensorVariable:
     """Give what diffusion changes at the analyses, from the composition that the shells grew with.
 
@@ -233,7 +231,7 @@ def _blurred(
     fractions = grown.reshape((*shape, grown.shape[-1]))
     step = blurring.steps_of(shells.axis.grid_place.size)
     formation = duration * forward.even_interpolation(share, shells.position_place, pt)
-    time, curves = duration * share[step], [path[name]["grid"][step] for name in PATHS]
+    time, curves = duration * share[step], [path[name]["grid"][step] for name in forward.PATH_UNITS]
     if not priors.is_known(STAY) or priors.known(STAY) > 0:
         time = pt.concatenate([time, time[-1:] + pt.as_tensor(priors.create(STAY))])
         curves = [pt.concatenate([curve, curve[-1:]]) for curve in curves]
@@ -252,8 +250,7 @@ def _calibration_error(priors: Priors, arrays: HistoryArrays, noise: Noise) -> A
 
 def clock_parameters(priors: Priors, law: GrowthLaw) -> Mapping[str, Any]:
     """Create the growth law's parameters and what sets the clock, inside a model."""
-    names = [*law.parameters, "duration_Myr" if "duration_Myr" in priors else "growth_rate"]
-    return {name: pt.as_tensor(priors.create(name)) for name in names}
+    return {name: pt.as_tensor(priors.create(name)) for name in clock_names(law, priors)}
 
 
 def _ages(
@@ -262,7 +259,6 @@ def _ages(
     priors: Priors,
     share: TensorVariable,
     duration: TensorVariable,
-    rate: TensorVariable,
 ) -> None:
     """Observe the ages: age at the start of the axis less the mean time of each zone."""
     start = priors.create("age_at_start_Ma")

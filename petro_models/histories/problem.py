@@ -22,13 +22,11 @@ from petro_models.histories.axis import (
 from petro_models.histories.data import join
 from petro_models.histories.defaults import AMPLITUDE_WITHOUT_TABLE, TYPICAL_LENGTH
 from petro_models.histories.equilibria import Noise
-from petro_models.histories.forward import path_basis
+from petro_models.histories.forward import PATH_UNITS, path_basis
 from petro_models.histories.growth import growth_law
 from petro_models.histories.model import history_model
 from petro_models.histories.schema import validate_history_data
-from petro_models.histories.smoothing import (
-    SMOOTHINGS,
-)
+from petro_models.histories.smoothing import SMOOTHINGS
 from petro_models.inference import checks
 from petro_models.inference.draws import Draws
 from petro_models.inference.nuts import Point
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
 
 SWITCH = ("off", "on")
 CLOCKS = ("duration", "growth_rate")
-PATHS = ("temperature", "pressure")
 ROUGH_NODES = 24
 
 
@@ -249,16 +246,16 @@ class Histories(InverseProblem):
         arrays, held = self.arrays, self.arrays.inclusions
         if not arrays.has_inclusions:
             return np.empty(0), np.empty(0)
-        offset = grains.coordinate_of_offset(self._default_offsets(), arrays, self.law.exponent)
-        place = offset[held.grain] + held.radius_um**self.law.exponent
+        offset = grains.default_offsets_um(arrays)
+        place = self._coordinate(offset, held.grain, held.radius_um)
         if arrays.has_profiles:
-            own = offset[arrays.grain] + arrays.radius_um**self.law.exponent
+            own = self._coordinate(offset, arrays.grain, arrays.radius_um)
             pressure, temperature = (smoothed(own, values)(place) for values in self.points[:2])
             return pressure, temperature
-        start, end = grains.axis_ends(arrays, self._default_offsets(), self.law.exponent)
+        start, end = grains.axis_ends(arrays, offset, self.law.exponent)
         nodes = np.linspace(0.0, 1.0, ROUGH_NODES)
         basis = path_basis((place - start) / (end - start), nodes, TYPICAL_LENGTH)
-        window = {name: defaults.path_window(arrays, name)[:2] for name in PATHS}
+        window = {name: defaults.path_window(arrays, name)[:2] for name in PATH_UNITS}
         amplitude = AMPLITUDE_WITHOUT_TABLE
         temperature, pressure = prefit.fit_inclusions(held, basis, window, amplitude)
         return pressure, temperature
@@ -267,13 +264,12 @@ class Histories(InverseProblem):
     def points(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Fits of single analyses that suit each other: pressure, temperature (kbar, C), misfit."""
         arrays = self.arrays
-        offset = grains.coordinate_of_offset(self._known_offsets(), arrays, self.law.exponent)
         return classical.fit_along(
             arrays.table,
             arrays.nan_composition,
             arrays.sd,
             self._central_removed(),
-            offset[arrays.grain] + arrays.radius_um**self.law.exponent,
+            self._coordinate(self._known_offsets(), arrays.grain, arrays.radius_um),
         )
 
     def _central_removed(self) -> np.ndarray:
@@ -294,10 +290,10 @@ class Histories(InverseProblem):
     @property
     def resolved(self) -> dict[str, int]:
         """How many of the smoothest parts of temperature and pressure the analyses resolve."""
-        layout = self._known_layout()
         if not self.arrays.has_profiles or self.options["smoothing"] != "timeless":
             # In the path's unit the highest point would be a flat path of amplitude 0.
-            return dict.fromkeys(PATHS, 0)
+            return dict.fromkeys(PATH_UNITS, 0)
+        layout = self._known_layout()
         basis = layout.position_basis * layout.part_sd
         pressure, temperature, _ = self.points
         return {
@@ -333,9 +329,7 @@ class Histories(InverseProblem):
         offset = self._known_offsets()
         start, end = grains.axis_ends(arrays, offset, law.exponent)
         temperature = self.points[1] if arrays.has_profiles else self.inclusion_conditions[1]
-        grain, radius = arrays.observed
-        coordinate = grains.coordinate_of_offset(offset, arrays, law.exponent)[grain]
-        coordinate = (coordinate + radius**law.exponent)[: temperature.size]
+        coordinate = self._coordinate(offset, *arrays.observed)[: temperature.size]
         nodes = int(self.options["nodes"])
         parameters = self.law_parameters()
         return make_axis(coordinate, temperature, law, parameters, start, end, nodes)
@@ -364,8 +358,10 @@ class Histories(InverseProblem):
         typical = 0.25 if self.arrays.has_profiles else TYPICAL_LENGTH
         return self._centre("path_length", typical)
 
-    def _default_offsets(self) -> np.ndarray:
-        return grains.default_offsets_um(self.arrays)
+    def _coordinate(
+        self, offset_um: np.ndarray, grain: np.ndarray, radius_um: np.ndarray
+    ) -> np.ndarray:
+        return grains.growth_coordinate(self.arrays, offset_um, self.law.exponent, grain, radius_um)
 
     def _known_offsets(self) -> np.ndarray:
         """Give the offsets in force, or the differences of the rims' radii while unknown."""
@@ -373,5 +369,5 @@ class Histories(InverseProblem):
             return np.zeros(self.arrays.n_grains)
         value = self.priors["nucleation_offset_um"]
         if isinstance(value, Prior):
-            return self._default_offsets()
+            return grains.default_offsets_um(self.arrays)
         return np.broadcast_to(np.asarray(value, float), self.arrays.n_grains).copy()

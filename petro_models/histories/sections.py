@@ -14,7 +14,7 @@ import xarray as xr
 
 from petro_models.errors import DataError, nearest
 from petro_models.histories.data import garnet_profiles
-from petro_models.histories.labels import grain_label, numbered
+from petro_models.histories.labels import grain_label, grain_labels, numbered
 from petro_models.histories.schema import validate_profiles
 from petro_models.thermodynamics.tables import COMPONENTS
 
@@ -72,7 +72,7 @@ def garnet_section(
     distance = frame["rim_distance_um"].to_numpy(float)
     if not (np.isfinite(distance) & (distance >= 0)).all():
         raise DataError(f"{source}: rim_distance_um must be 0 or more everywhere")
-    grain = frame["grain"].map(grain_label) if "grain" in frame else pd.Series("1", frame.index)
+    grain = grain_labels(frame)
     given = {grain_label(key): float(value) for key, value in (section_radius_um or {}).items()}
     rings, rims = [], {}
     for name in dict.fromkeys(grain):

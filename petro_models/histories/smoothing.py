@@ -84,7 +84,7 @@ def path_curves(
             for name, part in parts.items()
         }
     if smoothing == "per_position":
-        step = np.sqrt(np.diff(node_coordinate(layout.axis)) / layout.axis.span)
+        step = position_steps(layout.axis)
         values = {name: _walk(part, step, xp) for name, part in parts.items()}
     else:
         heat, steps = _walk_in_time(temperature, layout, parameters, xp)
@@ -100,6 +100,11 @@ def path_curves(
 def node_coordinate(axis: GrowthAxis) -> np.ndarray:
     """Give the growth coordinate of the path's nodes, (node)."""
     return np.interp(axis.nodes, axis.grid_place, axis.grid_coordinate)
+
+
+def position_steps(axis: GrowthAxis) -> np.ndarray:
+    """Give the roots of the nodes' distances as shares of the axis, (node - 1)."""
+    return np.sqrt(np.diff(node_coordinate(axis)) / axis.span)
 
 
 def normals_of_walk(values: np.ndarray, amplitude: float, step: np.ndarray) -> np.ndarray:

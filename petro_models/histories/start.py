@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from petro_models.histories import defaults, forward, grains, prefit
-from petro_models.histories.smoothing import node_coordinate, normals_of_walk, time_steps
+from petro_models.histories.smoothing import normals_of_walk, position_steps, time_steps
 from petro_models.inference.nuts import Point
 
 if TYPE_CHECKING:
     from petro_models.histories.problem import Histories
 
-UNITS = {"temperature": "C", "pressure": "kbar"}
 LEAST_AMPLITUDE = {"temperature": 12.0, "pressure": 0.6}
 
 
@@ -25,7 +24,7 @@ def start_of_climb(problem: "Histories") -> Point:
         With profiles.
     """
     layout, start, path = problem._known_layout(), {}, {}
-    for name, unit in UNITS.items():
+    for name, unit in forward.PATH_UNITS.items():
         values = problem.points[0 if name == "pressure" else 1]
         guesses = {
             "mean": float(np.median(values)),
@@ -50,9 +49,10 @@ def start_of_climb(problem: "Histories") -> Point:
     start |= _start_of_clock(problem, layout, nodes["temperature"], path)
     if problem.options["smoothing"] != "timeless":
         return start | _start_of_walks(problem, layout, nodes, path)
-    for name in UNITS:
+    resolved = problem.resolved
+    for name in forward.PATH_UNITS:
         # Nodes of size 1 are brought to the size that each has in the model.
-        is_in_units = layout.in_units(problem.resolved[name]) == 1
+        is_in_units = layout.in_units(resolved[name]) == 1
         size = path[name, "amplitude"] * layout.part_sd
         start[f"{name}_path"] = nodes[name] * np.where(is_in_units, size, 1.0)
     return start
@@ -116,17 +116,18 @@ def _start_of_walks(
     """Bring a smooth path on its nodes to the normals of a walk through it."""
     basis = _basis_at_nodes(problem, layout)
     values = {
-        name: path[name, "mean"] + path[name, "amplitude"] * basis @ nodes[name] for name in UNITS
+        name: path[name, "mean"] + path[name, "amplitude"] * basis @ nodes[name]
+        for name in forward.PATH_UNITS
     }
     if problem.options["smoothing"] == "per_position":
-        step = np.sqrt(np.diff(node_coordinate(layout.axis)) / layout.axis.span)
+        step = position_steps(layout.axis)
     else:
         parameters = problem.law_parameters() | {
             "growth_rate": defaults.typical_growth_rate(problem.law)
         }
         step = time_steps(values["temperature"], layout, parameters)
     start: dict[str, np.ndarray] = {}
-    for name, unit in UNITS.items():
+    for name, unit in forward.PATH_UNITS.items():
         amplitude = defaults.WALKED[name]
         for key, value in (("mean", values[name][0]), ("amplitude", amplitude)):
             if not problem.priors.is_known(f"{name}_{key}_{unit}"):

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from pymc_extras.prior import Prior
 
+from petro_models.histories.growth import clock_name
 from petro_models.histories.inclusion_summary import inclusion_checks, inclusion_statistics
 from petro_models.inference.checks import Check
 from petro_models.thermodynamics.diffusion import diffusion_matters
@@ -34,11 +35,8 @@ def headline(problem: "Histories", fit: xr.DataTree) -> list[str]:
             "The table does not fit this garnet: its bulk is not the bulk that grew it, and the "
             "numbers below mean little."
         )
-    dim, prefix, what = (
-        ("position", "", "analysis")
-        if problem.arrays.has_profiles
-        else ("inclusion", "inclusion_", "inclusion")
-    )
+    dim, prefix = problem.arrays.places[0]
+    what = "analysis" if problem.arrays.has_profiles else "inclusion"
     first, last = (_conditions(derived, dim, prefix, place) for place in _ends(problem))
     sentences.append(
         f"Growth runs from {first} to {last} (medians with 90 % intervals, first to last {what})."
@@ -223,7 +221,7 @@ def _sections(fit: xr.DataTree) -> Check:
 def _clock(problem: "Histories", fit: xr.DataTree) -> Check:
     ratio = clock_ratio(fit)
     finding = f"{_clock_words(problem, fit)}; posterior / prior sd of the log duration {ratio:.2f}"
-    is_given = not isinstance(problem.priors[_clock_name(problem)], Prior)
+    is_given = not isinstance(problem.priors[clock_name(problem.priors)], Prior)
     if is_given or (problem.arrays.has_ages and ratio < CLOCK_IS_PRIOR):
         return Check("source of the clock", "PASS", finding)
     return Check(
@@ -235,13 +233,9 @@ def _clock(problem: "Histories", fit: xr.DataTree) -> Check:
     )
 
 
-def _clock_name(problem: "Histories") -> str:
-    return "duration_Myr" if "duration_Myr" in problem.priors else "growth_rate"
-
-
 def _clock_words(problem: "Histories", fit: xr.DataTree) -> str:
     priors, arrays = problem.priors, problem.arrays
-    name = _clock_name(problem)
+    name = clock_name(problem.priors)
     what = "duration" if name == "duration_Myr" else "growth rate"
     if not isinstance(priors[name], Prior):
         return f"the clock is the given {what}"

@@ -1,5 +1,6 @@
 """Write garnet profiles, dated zones and inclusions as CSV, for the readers here."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,7 @@ def write_garnet_profiles(profiles: xr.Dataset, path: str | Path) -> Path:
     for prefix, name in (("X", "composition"), ("sd", "composition_sd")):
         for member in profiles["endmember"].to_numpy():
             columns[f"{prefix}_{member}"] = profiles[name].sel(endmember=member).to_numpy()
-    text = pd.DataFrame(columns).to_csv(index=False, float_format=DIGITS, lineterminator="\n")
-    return write_text(text, path)
+    return _write(columns, path)
 
 
 def write_zone_ages(ages: xr.Dataset, profiles: xr.Dataset, path: str | Path) -> Path:
@@ -63,8 +63,7 @@ def write_zone_ages(ages: xr.Dataset, profiles: xr.Dataset, path: str | Path) ->
         ("sd_Ma", "zone_age_sd_Ma"),
     ):
         columns[column] = ages[name].to_numpy()
-    text = pd.DataFrame(columns).to_csv(index=False, float_format=DIGITS, lineterminator="\n")
-    return write_text(text, path)
+    return _write(columns, path)
 
 
 def write_inclusions(inclusions: xr.Dataset, path: str | Path) -> Path:
@@ -97,5 +96,9 @@ def write_inclusions(inclusions: xr.Dataset, path: str | Path) -> Path:
             values = inclusions[variable].sel(input=name).to_numpy()
             if np.isfinite(values).any():
                 columns[f"{prefix}{name}"] = values
+    return _write(columns, path)
+
+
+def _write(columns: Mapping[str, np.ndarray], path: str | Path) -> Path:
     text = pd.DataFrame(columns).to_csv(index=False, float_format=DIGITS, lineterminator="\n")
     return write_text(text, path)
