@@ -21,8 +21,8 @@ import xarray as xr
 
 import petro_models as petro
 from petro_models.phase_maps.classical import gaussian_mixture, k_means, poisson_unmixing
-from petro_models.phase_maps.likelihood import MapParameters
 from petro_models.phase_maps.observations import flat_counts
+from petro_models.phase_maps.pixel_density import MapParameters
 from petro_models.phase_maps.pixels import PixelEngine
 from petro_models.phase_maps.simulate import simulate_phase_maps
 

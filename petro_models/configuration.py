@@ -41,10 +41,17 @@ COMMON: dict[str, Section] = {
         "method": Key(schema.one_of(METHODS), "auto", "auto picks by the problem's structure"),
         "draws": Key(schema.whole(1), 1000, "kept draws of each chain"),
         "chains": Key(schema.whole(1), 4, "independent chains"),
-        "tune": Key(schema.whole(0), 1000, "adaptation steps of each chain (nuts)"),
+        "tune": Key(
+            schema.whole(0),
+            None,
+            "adaptation steps of each chain: nuts 1000, hmc 150",
+            example=1000,
+        ),
         "seed": Key(schema.whole(0), 0, "same seed, same result"),
         "backend": Key(schema.one_of(("numpyro", "nutpie")), "numpyro", "implementation of nuts"),
-        "target_accept": Key(schema.SHARE, 0.9, "acceptance that nuts aims at"),
+        "target_accept": Key(
+            schema.SHARE, None, "acceptance aimed at: nuts 0.9, hmc 0.7", example=0.9
+        ),
         "log_likelihood": Key(schema.FLAG, False, "keep the log likelihood in the fit"),
     },
     "engine": {"kind": Key(schema.one_of(("local",)), "local", "where to run: this machine")},

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import jax
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ from small_phase_maps import seeded_problem
 
 from petro_models.inference.compiled import compile_model
 from petro_models.inference.optimum import unconstrained
-from petro_models.phase_maps import density, likelihood
+from petro_models.phase_maps import density, spot_density
 
 
 def random_gaussians(count, size, generator):
@@ -153,7 +151,7 @@ def cell_normals(problem, values, noise_share):
         covariance[np.arange(e), np.arange(e)] += noise
         meet = np.diag(fraction) - np.outer(fraction, fraction)
         wt = phase_mean[:, e:]
-        covariance[e:, e:] += likelihood.STRADDLE**2 * wt.T @ meet @ wt
+        covariance[e:, e:] += spot_density.STRADDLE**2 * wt.T @ meet @ wt
         yield np.concatenate([seen, mean[e:]]), covariance
 
 
@@ -197,7 +195,7 @@ def test_spots_have_the_density_of_all_places_and_cells_enumerated(problem, poin
     }
     weights = [*cell_log_weights(problem, values), np.log(values["class_weight"][-1])]
     broad_counts = norm(observed.anchors.unknown_mean, observed.anchors.unknown_sd)
-    middle, width = likelihood.broad_composition(observed)
+    middle, width = spot_density.broad_composition(observed)
     wrong = float(problem.priors.known("label_error"))
     placed = norm(0, np.sqrt(values["registration_jitter"] ** 2 + 1 / 12))
     aimed = np.log(values["spot_targeting"]) * np.array([*cells.is_pure, False])
@@ -237,21 +235,15 @@ def test_spots_have_the_density_of_all_places_and_cells_enumerated(problem, poin
 
 def test_a_wrong_label_costs_a_spot_no_more_than_the_chance_of_a_slip(problem):
     observed, wrong = problem.observations, 0.03
-    nothing = dict.fromkeys(likelihood.SpotParameters._fields, 0.0)
-    spots = likelihood.SpotParameters(**nothing | {"label_error": wrong})
     cells = observed.cells
-    found = np.asarray(likelihood.log_label(spots, observed))
     pure = np.flatnonzero(cells.is_pure)
+    found = np.asarray(spot_density.log_label(np.array([0, 1, 2, -1]), wrong, observed))
     assert found.min() == pytest.approx(np.log(wrong / 3))
-    assert found[2, pure[observed.spot_label[2]]] == pytest.approx(np.log(1 - wrong + wrong / 3))
+    for label in range(3):
+        assert found[label, pure[label]] == pytest.approx(np.log(1 - wrong + wrong / 3))
     # Whatever a cell holds, the chances of all labels add up to one.
-    chances = [
-        np.exp(likelihood.log_label(spots, replace(observed, spot_label=np.array([label]))))
-        for label in range(3)
-    ]
-    np.testing.assert_allclose(np.sum(chances, axis=0), 1)
-    without = likelihood.log_label(spots, replace(observed, spot_label=np.array([-1])))
-    np.testing.assert_array_equal(without, 0)
+    np.testing.assert_allclose(np.exp(found[:3]).sum(axis=0), 1)
+    np.testing.assert_array_equal(found[3], 0)
 
 
 def test_the_models_gradient_equals_finite_differences(compiled, point):

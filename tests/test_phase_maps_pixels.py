@@ -7,7 +7,7 @@ from scipy import stats
 from small_phase_maps import seeded_problem
 
 from petro_models.phase_maps import pixels
-from petro_models.phase_maps.likelihood import MapParameters
+from petro_models.phase_maps.pixel_density import MapParameters
 from petro_models.phase_maps.pixels import PixelEngine
 
 # Quartz, garnet zoned in iron and magnesium, muscovite; few counts, so that much stays undecided.

@@ -8,6 +8,7 @@ do not cancel to noise.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import cho_solve
@@ -51,11 +52,8 @@ def coefficients(mean: Array, covariance: Array, frame: Frame) -> Array:
     size = mean.shape[1]
     centre = (mean - frame.origin) / frame.unit
     scaled = covariance / (frame.unit[:, None] * frame.unit[None, :])
-    factor = jnp.linalg.cholesky(scaled)
-    identity = jnp.broadcast_to(jnp.eye(size, dtype=mean.dtype), factor.shape)
-    precision = cho_solve((factor, True), identity)
+    precision, log_root = _inverse(scaled)
     pull = jnp.einsum("cde,ce->cd", precision, centre)
-    log_root = jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
     constant = (
         -0.5 * size * LOG_TWO_PI
         - log_root
@@ -66,6 +64,33 @@ def coefficients(mean: Array, covariance: Array, frame: Frame) -> Array:
     twice = np.where(first == second, 0.5, 1.0)
     products = -precision[:, first, second] * twice
     return jnp.concatenate([constant[:, None], pull, products], axis=1).T
+
+
+@jax.custom_vjp
+def _inverse(covariance: Array) -> tuple[Array, Array]:
+    """Give inverses of symmetric positive matrices and half their log determinants.
+
+    Its derivative is written out because it needs products only: through the factors it takes
+    solves, matrix by matrix.
+    """
+    factor = jnp.linalg.cholesky(covariance)
+    identity = jnp.broadcast_to(jnp.eye(covariance.shape[-1]), covariance.shape)
+    log_root = jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
+    return cho_solve((factor, True), identity), log_root
+
+
+def _inverse_forward(covariance: Array) -> tuple[tuple[Array, Array], Array]:
+    precision, log_root = _inverse(covariance)
+    return (precision, log_root), precision
+
+
+def _inverse_backward(precision: Array, change: tuple[Array, Array]) -> tuple[Array]:
+    of_precision, of_log_root = change
+    through = precision @ (0.5 * (of_precision + of_precision.swapaxes(1, 2))) @ precision
+    return (0.5 * of_log_root[:, None, None] * precision - through,)
+
+
+_inverse.defvjp(_inverse_forward, _inverse_backward)
 
 
 def log_density(mean: Array, covariance: Array, values: Array, frame: Frame) -> Array:
@@ -97,42 +122,29 @@ def counting_cells(
     )
 
 
-def spot_log_density(
-    marginal: Array,
-    joint: Array,
-    log_weight: Array,
-    log_label: Array,
-    log_place: Array,
-    log_target: Array,
-    log_outlier: tuple[Array, Array],
-) -> Array:
-    """Give the log density of each spot's composition, its place and class summed out.
+def place_log_density(
+    marginal: Array, joint: Array, log_weight: Array, log_label: Array, log_target: Array
+) -> tuple[Array, Array]:
+    """Sum the cells out at places where a spot may lie (n,): with the analysis, and without.
 
-    A spot lies on one of the places of its window; there the counts already say what may be at
-    the spot, and composition and label are weighed against that. A gross outlier obeys a broad
-    density instead.
+    At a place the counts already say which cells it may be, and an analyst prefers some of them;
+    composition and label are weighed against that.
 
     Parameters
     ----------
     marginal, joint
-        Log densities of counts, and of counts and composition, (spot, place, cell).
-    log_weight
-        Of the cells, (cell,).
+        Log densities of counts, and of counts and composition, (n, cell).
+    log_weight, log_target
+        Of the cells, and the log odds by which an analyst prefers each, (cell,).
     log_label
-        Probability of the spot's label in each cell, (spot, cell).
-    log_place
-        Weight of each place, (spot, place).
-    log_target
-        Log odds by which an analyst prefers each cell, (cell,).
-    log_outlier
-        Log probability of an outlier times its density, (spot,), and log of the rest, ().
+        Probability of the spot's label in each cell, (n, cell).
     """
-    outlier, regular = log_outlier
-    seen = logsumexp(marginal + log_weight, axis=-1, keepdims=True)
-    chance = log_place[..., None] + log_weight + log_target - seen
-    both = logsumexp(chance + joint + log_label[:, None, :], axis=(1, 2))
-    inside = both - logsumexp(chance + marginal, axis=(1, 2))
-    return jnp.logaddexp(regular + inside, outlier)
+    seen = logsumexp(marginal + log_weight, axis=1, keepdims=True)
+    chance = log_weight + log_target - seen
+    return (
+        logsumexp(chance + joint + log_label, axis=1),
+        logsumexp(chance + marginal, axis=1),
+    )
 
 
 def place_log_probability(offset: Array, shift: Array, jitter: Array) -> Array:

@@ -7,14 +7,10 @@ import xarray as xr
 
 from petro_models.inference import progress
 from petro_models.inference.predictive import thin
-from petro_models.phase_maps.likelihood import (
-    MapParameters,
-    SpotParameters,
-    predict_spots,
-    spot_pure_probability,
-)
 from petro_models.phase_maps.observations import Observations, flat_counts
+from petro_models.phase_maps.pixel_density import MapParameters, SpotParameters
 from petro_models.phase_maps.pixels import PixelAnswers, PixelEngine
+from petro_models.phase_maps.spot_density import predict_spots, spot_pure_probability
 from petro_models.priors import Priors
 
 GLOBAL_DRAWS = 48

@@ -4,8 +4,9 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from petro_models.phase_maps import likelihood
+from petro_models.phase_maps.likelihood import counts_mixture, spot_mixture
 from petro_models.phase_maps.observations import Observations
+from petro_models.phase_maps.pixel_density import MapParameters, SpotParameters
 from petro_models.priors import Priors
 
 FORMULA_TOLERANCE = 0.01
@@ -35,10 +36,8 @@ def phase_maps_model(observations: Observations, priors: Priors) -> pm.Model:
         axis_counts = pt.as_tensor(anchors.axis_loading)
         if observations.has_axes:
             axis_counts = axis_counts * pt.as_tensor(priors.create("axis_scale"))[..., None]
-        seen = likelihood.MapParameters(
-            intensity, dispersion, axis_counts, priors.create("class_weight")
-        )
-        likelihood.counts_mixture("counts", seen, observations, dims=("pixel", "element"))
+        seen = MapParameters(intensity, dispersion, axis_counts, priors.create("class_weight"))
+        counts_mixture("counts", seen, observations, dims=("pixel", "element"))
 
         which = observations.element_of_oxide
         sensitivity = observations.sensitivity * pt.exp(priors.create("sensitivity"))
@@ -54,7 +53,7 @@ def phase_maps_model(observations: Observations, priors: Priors) -> pm.Model:
         )
         _formulae(composition, formula)
         if observations.has_spots:
-            spots = likelihood.SpotParameters(
+            spots = SpotParameters(
                 composition=composition,
                 scatter=observations.scatter * priors.create("spot_scatter"),
                 axis_composition=_axis_composition(
@@ -66,9 +65,7 @@ def phase_maps_model(observations: Observations, priors: Priors) -> pm.Model:
                 outlier=priors.create("spot_outlier"),
                 label_error=priors.create("label_error"),
             )
-            likelihood.spot_mixture(
-                "spot_composition", seen, spots, observations, dims=("spot", "oxide")
-            )
+            spot_mixture("spot_composition", seen, spots, observations, dims=("spot", "oxide"))
     return model
 
 

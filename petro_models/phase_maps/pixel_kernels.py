@@ -11,42 +11,56 @@ from petro_models.phase_maps.anchors import unknown_log_density
 
 TAIL = 0.05
 """Probability outside the interval on each side."""
+PURE_FROM = 0.995
+"""From this probability of one pure phase a pixel needs no integral over fractions."""
+TRIPLE_FROM = 0.03
+"""A pixel is integrated over three phases from this probability of holding three."""
 
 
 class Coarse(NamedTuple):
-    """The cells as one matrix, and what the pass reads from them."""
+    """The cells as one matrix, and what the pass reads from them; c cells, one more is unknown.
+
+    Attributes
+    ----------
+    coefficients, log_weight, log_peak
+        Of the cells (feature, c), (c + 1,), (c,).
+    to_single, to_pair, to_triple
+        What each cell's probability says for each pure phase, pair and triple (c + 1, ...).
+    """
 
     coefficients: jax.Array
     log_weight: jax.Array
     log_peak: jax.Array
-    fraction: jax.Array
+    to_single: jax.Array
     to_pair: jax.Array
     to_triple: jax.Array
-    outside: "Outside"
 
 
 class Outside(NamedTuple):
-    """How cells outside a patch enter its pixels; c cells.
+    """How cells outside a patch enter its pixels; c cells, v values averaged.
 
     Inside a cell of a pair the counts still say where the fraction lies: it moves by
-    ``counts @ gain - offset``, at most half the cell's width, along the pair's direction.
+    ``counts @ gain - offset``, at most half the cell's width, along the pair's direction. The
+    values are the fractions, the oxides and their total.
 
     Attributes
     ----------
-    fraction, direction
-        Mean fractions, and how they change along the pair; zero where no pair (c, k).
     gain, offset
         (e, c), (c,).
     half_width, left
         Half the width of the cell, and the variance of the fraction given the counts (c,).
+    still, moved, moved_twice
+        What the values and their squares have in the cell's middle (c, 2 v), per move (c, 2 v),
+        and the squares per square of the move (c, v).
     """
 
-    fraction: jax.Array
-    direction: jax.Array
     gain: jax.Array
     offset: jax.Array
     half_width: jax.Array
     left: jax.Array
+    still: jax.Array
+    moved: jax.Array
+    moved_twice: jax.Array
 
 
 class Nodes(NamedTuple):
@@ -63,8 +77,9 @@ class Nodes(NamedTuple):
         count (b, q, e), its covariance given the counts (b, q, r).
     members, axes
         Indices of the phases and axes.
-    order, low_edge, high_edge
-        Nodes sorted by each member's fraction (m, g), and the fractions each stands for (m, g).
+    before, width, lowest
+        Which nodes hold less of each member (m, g, g), the width of the fractions that each node
+        stands for (m, g), and the lowest fraction (m,).
     outside
         1 for cells that the patch does not hold (cell + 1,).
     """
@@ -75,11 +90,11 @@ class Nodes(NamedTuple):
     bin_mean: jax.Array
     bin_gain: jax.Array
     bin_spread: jax.Array
+    before: jax.Array
+    width: jax.Array
+    lowest: jax.Array
     members: np.ndarray
     axes: np.ndarray
-    order: np.ndarray
-    low_edge: np.ndarray
-    high_edge: np.ndarray
     outside: np.ndarray
 
 
@@ -90,24 +105,34 @@ def coarse_pass(
     coarse: Coarse,
     unknown: tuple[jax.Array, jax.Array],
 ) -> tuple[jax.Array, ...]:
-    """Give cell posteriors, the best pair and triple, the triple's probability, the evidence."""
+    """Tell which cells each pixel may be in.
+
+    Returns
+    -------
+    posterior
+        Probability of the cells and of the unknown class (n, c + 1).
+    patch
+        Number of the patch to integrate over, singles first, then pairs, then triples (n,).
+    evidence
+        Log density of the counts in the best cell, less its expectation (n,).
+    """
     inside = density.features(counts, frame) @ coarse.coefficients
     outside = unknown_log_density(counts, *unknown)
     both = jnp.concatenate([inside, outside[:, None]], axis=1) + coarse.log_weight
-    top = both.max(axis=1, keepdims=True)
-    weight = jnp.exp(both - top)
+    weight = jnp.exp(both - both.max(axis=1, keepdims=True))
     posterior = weight / weight.sum(axis=1, keepdims=True)
-    triples = posterior @ coarse.to_triple
-    best = (inside + coarse.log_weight[:-1]).argmax(axis=1)
-    height = jnp.take_along_axis(inside, best[:, None], axis=1)[:, 0]
-    evidence = height - coarse.log_peak[best] + 0.5 * counts.shape[1]
-    return (
-        posterior,
-        (posterior @ coarse.to_pair).argmax(axis=1),
-        triples.argmax(axis=1),
-        triples.max(axis=1),
-        evidence,
+    groups = (coarse.to_single, coarse.to_pair, coarse.to_triple)
+    ends = np.cumsum([group.shape[1] for group in groups])
+    single, pair, triple = jnp.split(posterior @ jnp.concatenate(groups, axis=1), ends[:-1], axis=1)
+    patch = jnp.where(
+        single.max(axis=1) > PURE_FROM, single.argmax(axis=1), ends[0] + pair.argmax(axis=1)
     )
+    patch = jnp.where(triple.max(axis=1) > TRIPLE_FROM, ends[1] + triple.argmax(axis=1), patch)
+    # By comparison with the maximum: `argmax` over all cells takes longer than all else here.
+    weighted = both[:, :-1]
+    best = weighted == weighted.max(axis=1, keepdims=True)
+    evidence = jnp.where(best, inside - coarse.log_peak, -jnp.inf).max(axis=1)
+    return posterior, patch, evidence + 0.5 * counts.shape[1]
 
 
 @jax.jit
@@ -133,13 +158,9 @@ def integrate(
     frame: density.Frame,
     cells: Outside,
     nodes: tuple[jax.Array, ...],
-    order: jax.Array,
-    low_edge: jax.Array,
-    high_edge: jax.Array,
     members: jax.Array,
     own_composition: jax.Array,
     axis_composition: jax.Array,
-    phase_composition: jax.Array,
     hidden: jax.Array,
 ) -> jax.Array:
     """Integrate fractions and compositions over the nodes of one patch; see `PixelEngine`.
@@ -147,7 +168,7 @@ def integrate(
     Probability `rest` (n, cell) of cells outside the patch enters as `Outside` says; the unknown
     class is conditioned away.
     """
-    table, log_weight, averages, bin_mean, gain, spread = nodes
+    table, log_weight, averages, bin_mean, gain, spread, before, width, lowest = nodes
     log_node = density.features(counts, frame) @ table + log_weight
     share = jnp.exp(log_node - log_node.max(axis=1, keepdims=True))
     left = rest.sum(axis=1)
@@ -157,16 +178,14 @@ def integrate(
     parts = jnp.split(share @ averages, sizes, axis=1)
     mean, products = parts[0], parts[1].reshape(n, m, m)
     moved = jnp.clip(counts @ cells.gain - cells.offset, -cells.half_width, cells.half_width)
-    once, twice = rest * moved, rest * (moved**2 + cells.left)
-
-    def outside_moments(at: jax.Array, along: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Give mean and mean square of what is `at` in each cell and changes `along` it."""
-        mean_square = rest @ at**2 + 2 * once @ (at * along) + twice @ along**2
-        return rest @ at + once @ along, mean_square
-
-    outer, outer_square = outside_moments(cells.fraction, cells.direction)
-    fraction = outer.at[:, members].add(mean)
-    square = outer_square.at[:, members].add(jnp.diagonal(products, axis1=1, axis2=2))
+    twice = rest * (moved**2 + cells.left)
+    outer = rest @ cells.still + (rest * moved) @ cells.moved
+    outer, outer_square = jnp.split(outer, 2, axis=1)
+    outer_square = outer_square + twice @ cells.moved_twice
+    k = hidden.shape[0]
+    fraction = outer[:, :k].at[:, members].add(mean)
+    inner_square = jnp.diagonal(products, axis1=1, axis2=2)
+    square = outer_square[:, :k].at[:, members].add(inner_square)
     sd = jnp.sqrt(jnp.maximum(square - fraction**2, 0.0))
     # Composition is linear in fractions and in fraction x position along the axes.
     residual = counts[:, None, :] - bin_mean
@@ -179,24 +198,20 @@ def integrate(
     squared = (parts[4].reshape(n, b, q, q) * pairs).sum(axis=1)
     squared = squared + drifted + drifted.swapaxes(1, 2) + parts[8].reshape(n, q, q)
 
-    def mean_and_square(
-        own: jax.Array, along: jax.Array, phases: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        """Give mean and mean square of a quantity with these values per member, axis, phase."""
-        outer, outer_square = outside_moments(cells.fraction @ phases, cells.direction @ phases)
-        inner_square = (
-            jnp.einsum("nmp,mo,po->no", products, own, own)
-            + 2 * jnp.einsum("nmq,mo,qo->no", crossed, own, along)
-            + jnp.einsum("nqr,qo,ro->no", squared, along, along)
-        )
-        return mean @ own + moment @ along + outer, inner_square + outer_square
+    def with_total(values: jax.Array) -> jax.Array:
+        return jnp.concatenate([values, values.sum(axis=1, keepdims=True)], axis=1)
 
-    values = (own_composition, axis_composition, phase_composition)
-    composition, composition_square = mean_and_square(*values)
-    total, total_square = mean_and_square(*(v.sum(axis=1, keepdims=True) for v in values))
-    variance, total_variance = composition_square - composition**2, total_square - total**2
+    own, along = with_total(own_composition), with_total(axis_composition)
+    composition = mean @ own + moment @ along + outer[:, k:]
+    composition_square = (
+        jnp.einsum("nmp,mo,po->no", products, own, own)
+        + 2 * jnp.einsum("nmq,mo,qo->no", crossed, own, along)
+        + jnp.einsum("nqr,qo,ro->no", squared, along, along)
+        + outer_square[:, k:]
+    )
+    variance = jnp.maximum(composition_square - composition**2, 0.0)
     unseen = square @ hidden**2
-    low, high = _quantiles(share, left, order, low_edge, high_edge)
+    low, high = _quantiles(share, left, before, width, lowest)
     return jnp.concatenate(
         [
             fraction,
@@ -204,9 +219,8 @@ def integrate(
             low,
             high,
             share[:, :m],
-            composition,
-            jnp.maximum(variance, 0.0) + unseen,
-            jnp.maximum(total_variance, 0.0) + unseen.sum(axis=1, keepdims=True),
+            composition[:, :-1],
+            variance + with_total(unseen),
             moment,
         ],
         axis=1,
@@ -214,25 +228,18 @@ def integrate(
 
 
 def _quantiles(
-    share: jax.Array,
-    left: jax.Array,
-    order: jax.Array,
-    low_edge: jax.Array,
-    high_edge: jax.Array,
+    share: jax.Array, left: jax.Array, before: jax.Array, width: jax.Array, lowest: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Give both ends of the equal-tailed interval of each member's fraction (n, m).
 
-    Probability outside the patch counts as fraction zero.
+    The distribution rises evenly over the width of each node; a corner has none. Probability
+    outside the patch counts as fraction zero.
     """
-    ends: tuple[list[jax.Array], list[jax.Array]] = ([], [])
-    for m in range(order.shape[0]):
-        weight = share[:, order[m]]
-        reached = left[:, None] + jnp.cumsum(weight, axis=1)
-        for tail, columns in zip((TAIL, 1 - TAIL), ends, strict=True):
-            index = jnp.minimum((reached < tail).sum(axis=1), weight.shape[1] - 1)
-            before = jnp.take_along_axis(reached - weight, index[:, None], axis=1)[:, 0]
-            step = jnp.take_along_axis(weight, index[:, None], axis=1)[:, 0]
-            inside = jnp.clip((tail - before) / jnp.maximum(step, 1e-30), 0.0, 1.0)
-            low, high = low_edge[m][index], high_edge[m][index]
-            columns.append(jnp.where(left >= tail, 0.0, low + inside * (high - low)))
-    return jnp.stack(ends[0], axis=1), jnp.stack(ends[1], axis=1)
+    reached = left[:, None, None] + jnp.einsum("ng,mgh->nmh", share, before)
+    step = jnp.maximum(share, 1e-30)[:, None, :]
+
+    def end(tail: float) -> jax.Array:
+        passed = jnp.clip((tail - reached) / step, 0.0, 1.0)
+        return jnp.where(left[:, None] >= tail, 0.0, lowest + (passed * width).sum(axis=2))
+
+    return end(TAIL), end(1 - TAIL)

@@ -1,13 +1,15 @@
 """The pixel pass: fractions and compositions of every pixel, given the global unknowns.
 
 Given intensities, scatter, weights and calibration, pixels are independent. A pass over coarse
-cells tells for every pixel which pair (or triple) of phases it may be; on the nodes of that patch,
-with the pure phases at its corners, fraction and composition are integrated exactly. Pixels of one
-patch are computed together, so that all work is products of matrices.
+cells tells for every pixel which phase, pair or triple of phases it may be; on the nodes of that
+patch, with the pure phases at its corners, fraction and composition are integrated exactly. Pixels
+of one patch wait for each other over the tiles and are computed together, so that all work is
+products of matrices.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +17,12 @@ import numpy as np
 
 from petro_models.phase_maps import density
 from petro_models.phase_maps.cells import Patch, pair_patch, triple_patch
-from petro_models.phase_maps.likelihood import (
+from petro_models.phase_maps.observations import Observations
+from petro_models.phase_maps.pixel_density import (
     MapParameters,
     cell_log_weight,
     phase_moments,
 )
-from petro_models.phase_maps.observations import Observations
 from petro_models.phase_maps.pixel_kernels import (
     Coarse,
     Nodes,
@@ -36,8 +38,6 @@ BLOCKS = (4096, 512)
 """Pixels of one patch are computed in blocks of these sizes, so that few programs are compiled."""
 POSITION_BINS = 4
 """Bins of the fraction over which positions along axes are taken as smooth."""
-TRIPLE_FROM = 0.03
-"""A pixel is integrated over three phases from this probability of holding three."""
 EDGE_NODES = 12
 TRIPLE_STEPS = 7
 
@@ -86,6 +86,22 @@ class PixelAnswers:
         )
 
 
+class Waiting(NamedTuple):
+    """Pixels of one patch: their places, counts, and probability of cells outside the patch."""
+
+    place: np.ndarray
+    counts: np.ndarray
+    rest: np.ndarray
+
+    def joined(self, other: "Waiting") -> "Waiting":
+        """Put others behind these."""
+        return Waiting(*(np.concatenate(parts) for parts in zip(self, other, strict=True)))
+
+    def part(self, begin: int, end: int) -> "Waiting":
+        """Take some of them."""
+        return Waiting(*(values[begin:end] for values in self))
+
+
 class PixelEngine:
     """Computes pixels of one map, tile by tile, at given values of the global unknowns.
 
@@ -122,6 +138,7 @@ class PixelEngine:
             np.asarray(x) for x in phase_moments(self.parameters, observations)
         )
         self._coarse = self._prepare_coarse()
+        self._outside = self._prepare_outside()
         self._patches: dict[tuple[int, ...], Nodes] = {}
         self.nodes_per_pair = self._choose_nodes()
 
@@ -131,14 +148,19 @@ class PixelEngine:
         """Compute pixels (n, e); `advance` hears how many are done after every tile."""
         k, o = self.composition.shape
         answers = PixelAnswers.empty(len(counts), k, o, len(self.axis_composition))
+        waiting: dict[tuple[int, ...], Waiting] = {}
         for start in range(0, len(counts), TILE):
             tile = np.asarray(counts[start : start + TILE], dtype=np.float32)
-            part = PixelAnswers(
-                *(getattr(answers, name)[start : start + TILE] for name in answers.__annotations__)
-            )
-            self._compute_tile(tile, part)
+            for members, pixels in self._sort_tile(tile, start, answers).items():
+                if members in waiting:
+                    pixels = waiting[members].joined(pixels)
+                full = len(pixels.place) // BLOCKS[0] * BLOCKS[0]
+                self._integrate(members, pixels.part(0, full), answers)
+                waiting[members] = pixels.part(full, len(pixels.place))
             if advance:
                 advance(min(start + TILE, len(counts)))
+        for members, pixels in waiting.items():
+            self._integrate(members, pixels, answers)
         return answers
 
     def mean_fractions(self, counts: np.ndarray, parameters: MapParameters) -> np.ndarray:
@@ -195,6 +217,8 @@ class PixelEngine:
         log_root = 0.5 * np.linalg.slogdet(np.asarray(covariance))[1]
         n_cells = len(cells.class_of_cell)
         rows = np.arange(n_cells)
+        to_single = np.zeros((n_cells + 1, len(self.composition)))
+        to_single[rows[cells.is_pure], cells.fraction[cells.is_pure].argmax(axis=1)] = 1
         to_pair = np.zeros((n_cells + 1, max(1, len(cells.pairs))))
         to_triple = np.zeros((n_cells + 1, max(1, len(cells.triples))))
         paired, tripled = cells.pair_of_cell >= 0, cells.triple_of_cell >= 0
@@ -205,21 +229,19 @@ class PixelEngine:
         for number, pair in enumerate(cells.pairs):
             for k in pair:
                 to_pair[np.flatnonzero(cells.is_pure)[k], number] = 0.5
-        outside = self._prepare_outside(np.asarray(mean), np.asarray(covariance))
-        table, weight, peak, fraction, by_pair, by_triple = (
-            jnp.asarray(part, dtype=jnp.float32)
-            for part in (
-                density.coefficients(mean, covariance, self.frame),
-                cell_log_weight(self.parameters.class_weight, self.observations),
-                -log_root - 0.5 * size * density.LOG_TWO_PI,
-                cells.fraction,
-                to_pair,
-                to_triple,
-            )
+        log_peak = -log_root - 0.5 * size * density.LOG_TWO_PI
+        parts = (
+            density.coefficients(mean, covariance, self.frame),
+            cell_log_weight(self.parameters.class_weight, self.observations),
+            log_peak,
+            to_single,
+            to_pair,
+            to_triple,
         )
-        return Coarse(table, weight, peak, fraction, by_pair, by_triple, outside)
+        return Coarse(*(jnp.asarray(part, dtype=jnp.float32) for part in parts))
 
-    def _prepare_outside(self, mean: np.ndarray, covariance: np.ndarray) -> Outside:
+    def _prepare_outside(self) -> Outside:
+        mean, covariance = (np.asarray(part) for part in self._cell_moments(self.parameters))
         cells, dead = self.observations.cells, self.observations.dead_share
         direction = np.zeros_like(cells.fraction)
         variance = np.zeros(len(direction))
@@ -230,19 +252,19 @@ class PixelEngine:
         slope = 1 / (1 + cells.fraction @ self.mean * dead) ** 2
         change = direction @ self.mean * slope
         gain = variance[:, None] * np.linalg.solve(covariance, change[..., None])[..., 0]
-        return Outside(
-            *(
-                jnp.asarray(part, dtype=jnp.float32)
-                for part in (
-                    cells.fraction,
-                    direction,
-                    gain.T,
-                    (gain * mean).sum(axis=1),
-                    np.sqrt(3 * variance),
-                    variance * (1 - (gain * change).sum(axis=1)),
-                )
-            )
+        oxides = np.column_stack([self.composition, self.composition.sum(axis=1)])
+        middle = np.column_stack([cells.fraction, cells.fraction @ oxides])
+        along = np.column_stack([direction, direction @ oxides])
+        parts = (
+            gain.T,
+            (gain * mean).sum(axis=1),
+            np.sqrt(3 * variance),
+            variance * (1 - (gain * change).sum(axis=1)),
+            np.column_stack([middle, middle**2]),
+            np.column_stack([along, 2 * middle * along]),
+            along**2,
         )
+        return Outside(*(jnp.asarray(part, dtype=jnp.float32) for part in parts))
 
     def _choose_nodes(self) -> int:
         """Take enough nodes that neighbours lie within a standard deviation of the fraction."""
@@ -319,7 +341,7 @@ class PixelEngine:
         # The gain is smooth over a bin; the expected counts it is applied to are each node's own.
         drift = np.einsum("gb,bqe,gbe->gq", bins, gain, bin_mean[None] - mean[:, None])
         single = jnp.float32
-        low, high, order = _edges(own.T, n_corners)
+        before, width, lowest = _spans(own.T, n_corners)
         return Nodes(
             jnp.asarray(_coefficients(mean, covariance, self.frame), dtype=single),
             jnp.asarray(log_weight, dtype=single),
@@ -327,17 +349,20 @@ class PixelEngine:
             jnp.asarray(bin_mean, dtype=single),
             jnp.asarray(gain, dtype=single),
             jnp.asarray(np.eye(len(axes)) - gain @ shift.swapaxes(1, 2), dtype=single),
+            jnp.asarray(before, dtype=single),
+            jnp.asarray(width, dtype=single),
+            jnp.asarray(lowest, dtype=single),
             np.array(members),
             axes,
-            order,
-            low.astype(np.float32),
-            high.astype(np.float32),
             outside,
         )
 
-    # -- one tile --------------------------------------------------------------------------------
+    # -- tiles and blocks ------------------------------------------------------------------------
 
-    def _compute_tile(self, counts: np.ndarray, answers: PixelAnswers) -> None:
+    def _sort_tile(
+        self, counts: np.ndarray, start: int, answers: PixelAnswers
+    ) -> dict[tuple[int, ...], Waiting]:
+        """Pass over coarse cells, and give the pixels by patch; `start` is the tile's first."""
         cells, anchors = self.observations.cells, self.observations.anchors
         size = len(counts)
         coarse = coarse_pass(
@@ -346,47 +371,43 @@ class PixelEngine:
             self._coarse,
             (np.float32(anchors.unknown_mean), np.float32(anchors.unknown_sd)),
         )
-        posterior, pair, triple, triple_chance, evidence = (np.asarray(x)[:size] for x in coarse)
-        answers.evidence[:] = evidence
-        answers.unknown[:] = posterior[:, -1]
-        if cells.triples:
-            chosen = np.where(triple_chance > TRIPLE_FROM, len(cells.pairs) + triple, pair)
-        else:
-            chosen = pair
+        posterior, chosen, evidence = (np.asarray(x)[:size] for x in coarse)
+        answers.evidence[start : start + size] = evidence
+        answers.unknown[start : start + size] = posterior[:, -1]
+        singles = [(k,) for k in range(len(self.composition))]
+        patches = [*singles, *cells.pairs, *cells.triples]
         order = np.argsort(chosen, kind="stable")
-        starts = np.searchsorted(
-            chosen[order], np.arange(len(cells.pairs) + len(cells.triples) + 1)
-        )
-        for number, members in enumerate((*cells.pairs, *cells.triples)):
-            mine = order[starts[number] : starts[number + 1]]
-            nodes = self._patch(members)
-            for block in _blocks(mine):
-                self._compute_block(counts, posterior, nodes, block, answers)
+        ends = np.searchsorted(chosen[order], np.arange(len(patches) + 1))
+        found = {}
+        for number in np.flatnonzero(np.diff(ends)):
+            mine = order[ends[number] : ends[number + 1]]
+            members = patches[number]
+            rest = posterior[mine] * self._patch(members).outside.astype(np.float32)
+            found[members] = Waiting(start + mine, counts[mine], rest[:, :-1])
+        return found
+
+    def _integrate(self, members: tuple[int, ...], pixels: Waiting, answers: PixelAnswers) -> None:
+        begin, count = 0, len(pixels.place)
+        while begin < count:
+            width = next((w for w in BLOCKS if w <= count - begin), BLOCKS[-1])
+            part = pixels.part(begin, min(begin + width, count))
+            self._compute_block(self._patch(members), part, width, answers)
+            begin += width
 
     def _compute_block(
-        self,
-        counts: np.ndarray,
-        posterior: np.ndarray,
-        nodes: Nodes,
-        mine: np.ndarray,
-        answers: PixelAnswers,
+        self, nodes: Nodes, pixels: Waiting, width: int, answers: PixelAnswers
     ) -> None:
-        members, axes, size = nodes.members, nodes.axes, len(mine)
-        width = next(w for w in reversed(BLOCKS) if w >= size)
-        rest = posterior[mine] * nodes.outside.astype(np.float32)
+        members, axes, mine = nodes.members, nodes.axes, pixels.place
+        size, rest = len(mine), pixels.rest
         found = integrate(
-            _padded(counts[mine], width),
-            _padded(rest[:, :-1], width),
+            _padded(pixels.counts, width),
+            _padded(rest, width),
             self._single_frame,
-            self._coarse.outside,
-            nodes[:6],
-            nodes.order,
-            nodes.low_edge,
-            nodes.high_edge,
+            self._outside,
+            nodes[:9],
             nodes.members,
             np.float32(self.composition[members]),
             np.float32(self.axis_composition[axes]),
-            np.float32(self.composition),
             np.float32(self.hidden_scatter),
         )
         k, o = self.composition.shape
@@ -415,16 +436,6 @@ def _padded(values: np.ndarray, length: int) -> np.ndarray:
     if len(values) == length:
         return values
     return np.concatenate([values, np.repeat(values[:1], length - len(values), axis=0)])
-
-
-def _blocks(indices: np.ndarray) -> Iterator[np.ndarray]:
-    """Cut pixels of one patch into blocks, large ones first."""
-    start = 0
-    while start < len(indices):
-        left = len(indices) - start
-        size = next((w for w in BLOCKS if w <= left), BLOCKS[-1])
-        yield indices[start : start + size]
-        start += size
 
 
 def _bins(fraction: np.ndarray, n_corners: int) -> np.ndarray:
@@ -457,23 +468,29 @@ def _averages(own: np.ndarray, axis: np.ndarray, bins: np.ndarray, drift: np.nda
     return np.concatenate([part.reshape(len(own), -1) for part in parts], axis=1)
 
 
-def _edges(fraction: np.ndarray, n_corners: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sort nodes by each member's fraction and give the span (low, high) each stands for.
+def _spans(fraction: np.ndarray, n_corners: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rank the nodes by each member's fraction (m, g), for `Nodes.before`, `width`, `lowest`.
 
-    Corners are atoms: their span has no width.
+    Each node stands for the fractions nearest to it, the first and last inside for all to the
+    ends. Corners, and nodes without the member, are atoms: their span has no width.
     """
+    rows = np.arange(len(fraction))[:, None]
     order = np.argsort(fraction, axis=1, kind="stable")
-    ordered = np.take_along_axis(fraction, order, axis=1)
+    rank = np.empty_like(order)
+    rank[rows, order] = np.arange(fraction.shape[1])
+    ordered = fraction[rows, order]
     middle = 0.5 * (ordered[:, 1:] + ordered[:, :-1])
-    low = np.concatenate([ordered[:, :1], middle], axis=1)
-    high = np.concatenate([middle, ordered[:, -1:]], axis=1)
-    atom = (order < n_corners) | (ordered == 0)
-    low, high = np.where(atom, ordered, low), np.where(atom, ordered, high)
-    # The first and last node inside reach to the ends.
-    inside = ~atom
-    first = inside.argmax(axis=1)
-    last = inside.shape[1] - 1 - inside[:, ::-1].argmax(axis=1)
-    rows = np.arange(len(low))
-    low[rows, first] = np.where(inside.any(axis=1), 0.0, low[rows, first])
-    high[rows, last] = np.where(inside.any(axis=1), 1.0, high[rows, last])
-    return low, high, order
+    inside = (order >= n_corners) & (ordered > 0)
+    nothing = np.zeros_like(inside[:, :1])
+    low = np.where(
+        np.concatenate([nothing, inside[:, :-1]], axis=1),
+        np.concatenate([ordered[:, :1], middle], axis=1),
+        0.0,
+    )
+    high = np.where(
+        np.concatenate([inside[:, 1:], nothing], axis=1),
+        np.concatenate([middle, ordered[:, -1:]], axis=1),
+        1.0,
+    )
+    width = np.where(inside, high - low, 0.0)[rows, rank]
+    return rank[:, :, None] < rank[:, None, :], width, ordered[:, 0]

@@ -108,7 +108,7 @@ class PhaseMaps(InverseProblem):
         return phase_maps_model(self.observations, self.priors)
 
     def _choose_method(self) -> tuple[str, str]:
-        return "nuts", "all global unknowns are continuous; pixels are integrated exactly"
+        return "hmc", "the global unknowns are near normal; pixels are integrated exactly"
 
     def start_of_climb(self) -> Point:
         """Give the point that anchors and rough calibration say, in natural units."""

@@ -1,0 +1,268 @@
+"""Densities and draws of the spots' analyses, their places and cells summed out."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+
+from petro_models.phase_maps import density
+from petro_models.phase_maps.anchors import unknown_log_density
+from petro_models.phase_maps.observations import Observations
+from petro_models.phase_maps.pixel_density import (
+    MapParameters,
+    SpotParameters,
+    cell_log_weight,
+    counts_frame,
+    phase_moments,
+)
+
+STRADDLE = 0.2
+"""How far the phase fractions under a spot differ from those of the pixel, where phases meet."""
+OUTLIER_WIDTH = 2.0
+SMALLEST_LOG = -1e4
+
+
+def spot_cells(
+    parameters: MapParameters,
+    spots: SpotParameters,
+    observations: Observations,
+    noise_share: float,
+) -> tuple[jax.Array, jax.Array]:
+    """Give mean and covariance of counts and composition together in every cell."""
+    cells = observations.cells
+    n_elements = len(observations.dead_share)
+    mean, covariance = phase_moments(parameters, observations, spots)
+    cell_mean, cell_covariance = density.counting_cells(
+        mean,
+        covariance,
+        cells.fraction,
+        cells.spread,
+        observations.dead_share,
+        noise_share,
+    )
+    # The spot and the pixel see somewhat different fractions where phases meet.
+    meet = cells.fraction[:, :, None] * np.eye(cells.fraction.shape[1])
+    meet = meet - cells.fraction[:, :, None] * cells.fraction[:, None, :]
+    extra = STRADDLE**2 * jnp.einsum(
+        "kd,ckl,lf->cdf", mean[:, n_elements:], meet, mean[:, n_elements:]
+    )
+    return cell_mean, cell_covariance.at[:, n_elements:, n_elements:].add(extra)
+
+
+def log_label(label: np.ndarray, label_error: Any, observations: Observations) -> jax.Array:
+    """Give the log probability of labels (n,) in every cell (n, c + 1); 0 where there is none."""
+    cells = observations.cells
+    count = len(cells.phases)
+    right = np.concatenate([cells.fraction, np.full((1, count), 1 / count)]).T
+    chance = (1 - label_error) * right + label_error / count
+    # A product, not an index, so that the derivative is one too.
+    return (label[:, None] == np.arange(count)).astype(float) @ jnp.log(chance)
+
+
+def log_place(spots: SpotParameters, observations: Observations) -> jax.Array:
+    """Give the log probability of every place around every spot (s, w)."""
+    offset = observations.place_offset
+    known = np.isfinite(offset).all(axis=-1)
+    found = density.place_log_probability(
+        np.where(known[..., None], offset, 0.0), spots.shift, spots.jitter
+    )
+    return jnp.where(known, found, SMALLEST_LOG)
+
+
+def log_target(spots: SpotParameters, observations: Observations) -> jax.Array:
+    """Give the log odds by which spots are set on each cell, the unknown one last (c + 1,)."""
+    return jnp.log(spots.targeting) * np.array([*observations.cells.is_pure, False])
+
+
+def broad_composition(observations: Observations) -> tuple[np.ndarray, np.ndarray]:
+    """Give mean and sd of the broad density of unknown or mistaken analyses (o,)."""
+    measured = observations.spot_composition
+    return np.nanmean(measured, axis=0), OUTLIER_WIDTH * np.nanstd(measured, axis=0) + 1.0
+
+
+def spot_log_density(observations: Observations, value: Any, _: Any, *parameters: Any) -> jax.Array:
+    """Give the log density of each spot's composition (s,), its place and class summed out.
+
+    A gross outlier obeys a broad density instead.
+    """
+    map_parameters, spots = MapParameters(*parameters[:4]), SpotParameters(*parameters[4:])
+    moments = [
+        spot_cells(map_parameters, spots, observations, share)
+        for share in (1.0, observations.noise_share)
+    ]
+    log_weight = cell_log_weight(map_parameters.class_weight, observations)
+    target = log_target(spots, observations)
+    present = np.isfinite(observations.spot_composition)
+    patterns, pattern_of_spot = np.unique(present, axis=0, return_inverse=True)
+    n_places = observations.place_averaged.shape[1]
+    averaged = observations.place_averaged.ravel()
+    pattern_of_row = np.repeat(pattern_of_spot, n_places)
+    label_of_row = np.repeat(observations.spot_label, n_places)
+    parts, rows = [], []
+    for number, pattern in enumerate(patterns):
+        for kind, cell_moments in enumerate(moments):
+            row = np.flatnonzero((pattern_of_row == number) & (averaged == bool(kind)))
+            if not len(row):
+                continue
+            densities = _place_densities(observations, value, row, pattern, cell_moments)
+            labels = log_label(label_of_row[row], spots.label_error, observations)
+            parts.append(density.place_log_density(*densities, log_weight, labels, target))
+            rows.append(row)
+    order = np.argsort(np.concatenate(rows))
+    place = log_place(spots, observations)
+    seen, alone = (
+        logsumexp(jnp.concatenate(part)[order].reshape(place.shape) + place, axis=1)
+        for part in zip(*parts, strict=True)
+    )
+    middle, width = broad_composition(observations)
+    broad = jnp.where(present, -0.5 * ((value - middle) / width) ** 2 - np.log(width), 0.0)
+    broad = broad.sum(axis=1) - 0.5 * present.sum(axis=1) * density.LOG_TWO_PI
+    return jnp.logaddexp(jnp.log1p(-spots.outlier) + seen - alone, jnp.log(spots.outlier) + broad)
+
+
+def _place_densities(
+    observations: Observations,
+    value: Any,
+    row: np.ndarray,
+    pattern: np.ndarray,
+    cell_moments: tuple[jax.Array, jax.Array],
+) -> tuple[jax.Array, jax.Array]:
+    """Give log densities of counts, and of counts and the oxides of a pattern, (row, c + 1)."""
+    anchors, (_, n_places, n_elements) = observations.anchors, observations.place_counts.shape
+    mean, covariance = cell_moments
+    counts = observations.place_counts.reshape(-1, n_elements)[row]
+    composition = value[row // n_places][:, pattern]
+    middle, width = (part[pattern] for part in broad_composition(observations))
+    marginal = density.log_density(
+        mean[:, :n_elements],
+        covariance[:, :n_elements, :n_elements],
+        counts,
+        counts_frame(observations),
+    )
+    if not pattern.all():
+        kept = np.concatenate([np.ones(n_elements, dtype=bool), pattern]).nonzero()[0]
+        mean, covariance = mean[:, kept], covariance[:, kept[:, None], kept]
+    frame = density.Frame(
+        np.concatenate([anchors.unknown_mean, middle]), np.concatenate([anchors.unknown_sd, width])
+    )
+    joint = density.log_density(
+        mean, covariance, jnp.concatenate([counts, composition], axis=1), frame
+    )
+    outside = unknown_log_density(counts, anchors.unknown_mean, anchors.unknown_sd)
+    strange = outside + unknown_log_density(composition, middle, width)
+    return (
+        jnp.concatenate([marginal, outside[:, None]], axis=1),
+        jnp.concatenate([joint, strange[:, None]], axis=1),
+    )
+
+
+def draw_spots(
+    observations: Observations, parameters: list[np.ndarray], rng: np.random.Generator
+) -> np.ndarray:
+    """Draw an analysis at every spot from what the counts around it allow."""
+    return predict_spots(
+        MapParameters(*parameters[:4]), SpotParameters(*parameters[4:]), observations, rng
+    )[0]
+
+
+def predict_spots(
+    parameters: MapParameters,
+    spots: SpotParameters,
+    observations: Observations,
+    generator: np.random.Generator,
+    outliers: bool = True,
+    repeats: int = 1,
+) -> np.ndarray:
+    """Draw what analyses at every spot would give, labels unseen, (repeat, s, o)."""
+    moments, chance = _spot_chance(observations, parameters, spots)
+    share = float(spots.outlier) if outliers else 0.0
+    return np.stack(
+        [_draw_analyses(moments, chance, observations, generator, share) for _ in range(repeats)]
+    )
+
+
+def spot_pure_probability(
+    parameters: MapParameters, spots: SpotParameters, observations: Observations
+) -> np.ndarray:
+    """Give the probability that each spot lies on each phase alone, by counts alone (k, s)."""
+    _, chance = _spot_chance(observations, parameters, spots)
+    weight = np.exp(chance - chance.max(axis=(1, 2), keepdims=True)).sum(axis=1)
+    weight /= weight.sum(axis=1, keepdims=True)
+    return weight[:, :-1][:, observations.cells.is_pure].T
+
+
+def _draw_analyses(
+    moments: list[tuple[np.ndarray, ...]],
+    chance: np.ndarray,
+    observations: Observations,
+    generator: np.random.Generator,
+    outlier_share: float,
+) -> np.ndarray:
+    """Draw place and cell of every spot, then the composition given the counts there (s, o)."""
+    n_elements = len(observations.dead_share)
+    counts, averaged = observations.place_counts, observations.place_averaged
+    flat = chance.reshape(len(counts), -1)
+    picked = (flat + generator.gumbel(size=flat.shape)).argmax(axis=1)
+    place, cell = np.divmod(picked, chance.shape[-1])
+    middle, width = broad_composition(observations)
+    drawn = middle + width * generator.normal(size=(len(counts), len(middle)))
+    strange = cell == chance.shape[-1] - 1
+    strange |= generator.uniform(size=len(cell)) < outlier_share
+    kind_of_spot = averaged[np.arange(len(counts)), place]
+    for kind, (mean, covariance) in enumerate(moments):
+        regular = ~strange & (kind_of_spot == bool(kind))
+        for index in np.unique(cell[regular]):
+            mine = np.flatnonzero(regular & (cell == index))
+            cross = covariance[index, :n_elements, n_elements:]
+            gain = np.linalg.solve(covariance[index, :n_elements, :n_elements], cross).T
+            residual = counts[mine, place[mine]] - mean[index, :n_elements]
+            left = covariance[index, n_elements:, n_elements:] - gain @ cross
+            noise = generator.multivariate_normal(
+                np.zeros(len(middle)), left, size=len(mine), method="eigh"
+            )
+            drawn[mine] = mean[index, n_elements:] + residual @ gain.T + noise
+    return drawn
+
+
+def _spot_chance(
+    observations: Observations, parameters: MapParameters, spots: SpotParameters
+) -> tuple[list[tuple[np.ndarray, ...]], np.ndarray]:
+    """Give the cells' moments, for single and for averaged pixels, and `_log_chance`."""
+    moments, chance = _log_chance(
+        observations,
+        MapParameters(*(np.asarray(value, float) for value in parameters)),
+        SpotParameters(*(np.asarray(value, float) for value in spots)),
+    )
+    return [tuple(np.asarray(x) for x in pair) for pair in moments], np.asarray(chance)
+
+
+@partial(jax.jit, static_argnums=0)
+def _log_chance(
+    observations: Observations, parameters: MapParameters, spots: SpotParameters
+) -> tuple[list[tuple[jax.Array, jax.Array]], jax.Array]:
+    """Give the log chance of each place and cell at each spot, by counts alone (s, w, c + 1)."""
+    anchors, n_elements = observations.anchors, len(observations.dead_share)
+    counts = observations.place_counts
+    flat, averaged = counts.reshape(-1, n_elements), observations.place_averaged.ravel()
+    moments = [
+        spot_cells(parameters, spots, observations, share)
+        for share in (1.0, observations.noise_share)
+    ]
+    inside = jnp.zeros((len(flat), len(observations.cells.class_of_cell)))
+    for (mean, covariance), rows in zip(moments, (~averaged, averaged), strict=True):
+        found = density.log_density(
+            mean[:, :n_elements],
+            covariance[:, :n_elements, :n_elements],
+            flat[rows],
+            counts_frame(observations),
+        )
+        inside = inside.at[rows].set(found)
+    outside = unknown_log_density(flat, anchors.unknown_mean, anchors.unknown_sd)
+    both = jnp.concatenate([inside, outside[:, None]], axis=1)
+    both = both + cell_log_weight(parameters.class_weight, observations)
+    chance = both - logsumexp(both, axis=1, keepdims=True) + log_target(spots, observations)
+    place = log_place(spots, observations)
+    return moments, chance.reshape(*counts.shape[:2], -1) + place[..., None]
