@@ -9,7 +9,7 @@ from small_phase_maps import seeded_problem
 
 from petro_models.inference.compiled import compile_model
 from petro_models.inference.optimum import unconstrained
-from petro_models.phase_maps import density, spot_density
+from petro_models.phase_maps import density, forward, spot_density
 
 
 def random_gaussians(count, size, generator):
@@ -147,7 +147,7 @@ def cell_normals(problem, values, noise_share):
         squeeze = np.ones(len(mean))
         squeeze[:e] = (1 - seen * dead) ** 2
         covariance = squeeze[:, None] * covariance * squeeze
-        noise = np.maximum(seen, 0.3) * squeeze[:e] * noise_share
+        noise = (np.maximum(seen, 0.3) * squeeze[:e] + forward.SKEWNESS_ALLOWANCE) * noise_share
         covariance[np.arange(e), np.arange(e)] += noise
         meet = np.diag(fraction) - np.outer(fraction, fraction)
         wt = phase_mean[:, e:]

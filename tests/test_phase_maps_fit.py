@@ -7,7 +7,7 @@ from small_phase_maps import seeds_of
 import petro_models as petro
 from petro_models.errors import DataError, FitError
 from petro_models.inference.draws import quiet_libraries
-from petro_models.inference.whitened import sample_laplace, sample_whitened
+from petro_models.inference.whitened import sample_hmc, sample_laplace
 from petro_models.phase_maps.pixel_draws import draw_pixels
 from petro_models.phase_maps.problem import PhaseMaps
 from petro_models.phase_maps.simulate import simulate_phase_maps
@@ -236,10 +236,10 @@ def small():
     return PhaseMaps(maps, spots, axes="none", pixels=250)
 
 
-def test_nuts_converges_and_agrees_with_laplace_within_monte_carlo_error(small):
+def test_hmc_converges_and_agrees_with_laplace_within_monte_carlo_error(small):
     known = small.observations
     start = {"phase_composition": known.composition, "class_weight": known.anchors.class_weight}
-    sampled = sample_whitened(small.model, start, draws=250, tune=150, chains=2, seed=2)
+    sampled = sample_hmc(small.model, start, draws=250, chains=2, seed=2)
     normal = sample_laplace(small.model, start, draws=500, chains=2, seed=3)
     assert int(sampled.sample_stats["diverging"].sum()) == 0
     # Whitened draws are nearly independent: R-hat of 500 scatters by about 0.01.

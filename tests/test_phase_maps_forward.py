@@ -168,7 +168,8 @@ def test_counting_adds_the_noise_of_one_pixel_or_of_an_average(averaged, generat
     dead_share = np.array([2e-4, 5e-5])
     true = generator.multivariate_normal(mean[0], covariance[0], size=DRAWS)
     expected = true[:, :2] / (1 + true[:, :2] * dead_share)
-    sd = np.sqrt(expected * (1 - expected * dead_share) ** 2 / averaged)
+    variance = expected * (1 - expected * dead_share) ** 2 + forward.SKEWNESS_ALLOWANCE
+    sd = np.sqrt(variance / averaged)
     observed = np.concatenate(
         [expected + sd * generator.normal(size=sd.shape), true[:, 2:]], axis=1
     )

@@ -6,9 +6,13 @@ import pytest
 from scipy import stats
 from small_phase_maps import seeded_problem
 
+from petro_models import PhaseMaps
 from petro_models.phase_maps import pixels
+from petro_models.phase_maps.forward import SKEWNESS_ALLOWANCE
+from petro_models.phase_maps.observations import flat_counts
 from petro_models.phase_maps.pixel_density import MapParameters
 from petro_models.phase_maps.pixels import PixelEngine
+from petro_models.phase_maps.simulate import simulate_phase_maps
 
 # Quartz, garnet zoned in iron and magnesium, muscovite; few counts, so that much stays undecided.
 INTENSITY = np.array([[95.0, 6.0, 5.0, 3.0], [45.0, 42.0, 55.0, 14.0], [62.0, 70.0, 8.0, 5.0]])
@@ -83,7 +87,7 @@ def draw(setting, count, generator):
     z = generator.normal(size=count)
     own = INTENSITY[:k] * (1 + DISPERSION[:k] * generator.normal(size=(count, k, 4)))
     expected = np.einsum("nk,nke->ne", fraction, own)
-    noise = np.sqrt(np.maximum(fraction @ INTENSITY[:k], 0.3))
+    noise = np.sqrt(np.maximum(fraction @ INTENSITY[:k], 0.3) + SKEWNESS_ALLOWANCE)
     counts = (
         expected
         + (fraction[:, 1] * z)[:, None] * LOADING
@@ -123,7 +127,8 @@ def quadrature(setting, counts, steps=250):
     weight = weight[:, None] * stats.norm.pdf(z) * (z[1] - z[0])
     mean = fraction @ INTENSITY[:k]
     moved = mean[:, None, :] + (fraction[:, 1, None] * z)[..., None] * LOADING
-    variance = np.maximum(mean, 0.3) + fraction**2 @ (DISPERSION[:k] * INTENSITY[:k]) ** 2
+    variance = np.maximum(mean, 0.3) + SKEWNESS_ALLOWANCE
+    variance = variance + fraction**2 @ (DISPERSION[:k] * INTENSITY[:k]) ** 2
     sd = np.sqrt(variance)[:, None, :]
     composition = (fraction @ COMPOSITION[:k])[:, None, :] + (fraction[:, 1, None] * z)[
         ..., None
@@ -379,3 +384,25 @@ def test_mean_fractions_of_a_map_agree_with_the_pass_pixel_by_pixel(three_by_pai
     by_pixels = three_by_pairs.engine.compute(counts).fraction.mean(axis=0)
     np.testing.assert_allclose(found, by_pixels, atol=0.004)
     np.testing.assert_allclose(found, fraction.mean(axis=0), atol=0.008)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_pure_pixels_of_few_counts_pass_for_mixtures_no_more_often_than_said(seed):
+    """Three counts of an element that the phase lacks are no sign of another phase."""
+    maps, spots, truth = simulate_phase_maps(
+        96, 96, 4, 8, n_spots=40, counts_per_pixel=80, seed=seed
+    )
+    observed = PhaseMaps(maps, spots).observations
+    anchors = observed.anchors
+    parameters = MapParameters(
+        anchors.intensity, anchors.dispersion, anchors.axis_loading, anchors.class_weight
+    )
+    along = anchors.axis_loading[:, observed.element_of_oxide] / observed.sensitivity
+    engine = PixelEngine(observed, parameters, observed.composition, along, observed.scatter)
+    chance = engine.compute(flat_counts(maps)).pure.max(axis=1)
+    pure = truth["phase_fraction"].max("phase").to_numpy().ravel() > 0.999
+    doubtful = (chance > 0.05) & (chance < 0.6)
+    assert doubtful.sum() > 150
+    # 200 pixels tell a share to 0.035; with the variance of Poisson's alone 0.28 and 0.33 more
+    # were pure than said.
+    assert pure[doubtful].mean() == pytest.approx(chance[doubtful].mean(), abs=0.12)

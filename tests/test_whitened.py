@@ -5,7 +5,13 @@ import pytest
 
 from petro_models.errors import FitError
 from petro_models.inference.nuts import sample_nuts
-from petro_models.inference.whitened import fit_laplace, sample_laplace, sample_whitened
+from petro_models.inference.whitened import (
+    TRAJECTORY,
+    fit_laplace,
+    sample_hmc,
+    sample_laplace,
+    sample_whitened,
+)
 
 PREDICTOR = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0]) + 40.0
 RESPONSE = np.array([81.2, 82.9, 85.4, 86.8, 89.3, 90.9])
@@ -99,10 +105,15 @@ def test_whitened_nuts_samples_a_strongly_correlated_normal_in_a_few_steps(draws
     assert not draws.sample_stats["diverging"].any()
 
 
-def test_whitened_nuts_equals_plain_nuts_on_a_small_correlated_model(curved):
-    options = {"draws": 1500, "tune": 500, "chains": 2, "seed": 5}
-    whitened = sample_whitened(curved, {"height": np.array(4.0)}, **options)
-    plain = sample_nuts(curved, **options)
+@pytest.fixture(scope="module")
+def plain(curved):
+    return sample_nuts(curved, draws=1500, tune=500, chains=2, seed=5)
+
+
+@pytest.mark.parametrize("sample", [sample_whitened, sample_hmc])
+def test_whitened_samplers_equal_plain_nuts_on_a_small_correlated_model(curved, plain, sample):
+    start = {"height": np.array(4.0)}
+    whitened = sample(curved, start, draws=1500, tune=500, chains=2, seed=5)
     names = ["height", "rate", "noise"]
     one, other = flat(whitened.posterior, names), flat(plain.posterior, names)
     sd = other.std(axis=0)
@@ -116,6 +127,18 @@ def test_whitened_nuts_equals_plain_nuts_on_a_small_correlated_model(curved):
     # The noise is skewed: what a normal approximation would miss.
     skew = ((other[:, 2] - other[:, 2].mean()) ** 3).mean() / sd[2] ** 3
     assert skew > 0.5
+
+
+def test_hmc_goes_a_set_way_in_few_steps_and_finds_the_exact_normal(line, exact):
+    mean, covariance, _ = exact
+    drawn = sample_hmc(line, {}, draws=1000, chains=2, seed=3)
+    values = flat(drawn.posterior, ["level", "slope"])
+    sd = np.sqrt(np.diag(covariance))
+    np.testing.assert_array_less(np.abs(values.mean(axis=0) - mean), 4 * sd / np.sqrt(500))
+    np.testing.assert_allclose(values.std(axis=0), sd, rtol=0.12)
+    assert float(drawn.sample_stats["n_steps"].max()) <= 4
+    assert drawn.notes["trajectory"] == TRAJECTORY
+    assert not drawn.sample_stats["diverging"].any()
 
 
 def test_the_same_seed_gives_the_same_draws_and_every_chain_its_own(line, draws):
