@@ -94,7 +94,7 @@ def pipeline(side: int, method: Any) -> dict[str, float]:
     maps, spots, _ = simulate_phase_maps(side, side, seed=5)
     wall, cpu, fit = timed(
         lambda: petro.PhaseMaps(maps, spots).fit(
-            method=method, draws=150, tune=150, seed=1, progressbar=False
+            method=method, draws=500, tune=150, seed=1, progressbar=False
         )
     )
     found = petro.check(fit)
@@ -126,8 +126,8 @@ def main() -> None:
     print({name: round(value) for name, value in beside.items()}, flush=True)
     whole = {}
     for name, side, method in (
-        ("256 x 256, nuts", 256, "nuts"),
-        ("1000 x 1000, nuts", 1000, "nuts"),
+        ("256 x 256, hmc", 256, "hmc"),
+        ("1000 x 1000, hmc", 1000, "hmc"),
     ):
         if options.quick and side > 256:
             continue

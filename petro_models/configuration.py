@@ -44,13 +44,13 @@ COMMON: dict[str, Section] = {
         "tune": Key(
             schema.whole(0),
             None,
-            "adaptation steps of each chain: nuts 1000, hmc 150",
+            "adaptation steps of each chain: nuts 1000, hmc 300",
             example=1000,
         ),
         "seed": Key(schema.whole(0), 0, "same seed, same result"),
         "backend": Key(schema.one_of(("numpyro", "nutpie")), "numpyro", "implementation of nuts"),
         "target_accept": Key(
-            schema.SHARE, None, "acceptance aimed at: nuts 0.9, hmc 0.7", example=0.9
+            schema.SHARE, None, "acceptance aimed at: nuts 0.9, hmc 0.8", example=0.9
         ),
         "log_likelihood": Key(schema.FLAG, False, "keep the log likelihood in the fit"),
     },

@@ -185,13 +185,13 @@ class InverseProblem(ABC):
         draws, chains
             Kept draws per chain (particles per run for SMC), and chains.
         tune
-            Adaptation steps; by default 1,000 of NUTS and 150 of HMC.
+            Adaptation steps; by default 1,000 of NUTS and 300 of HMC.
         seed
             Same seed, same result.
         backend
             NUTS implementation: ``numpyro`` (reference) or ``nutpie``.
         target_accept
-            Acceptance that NUTS (by default 0.9) or HMC (0.7) aims at.
+            Acceptance that NUTS (by default 0.9) or HMC (0.8) aims at.
         log_likelihood
             Whether to keep the log likelihood of each column of data (thinned) in the fit.
         progressbar

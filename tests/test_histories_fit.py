@@ -252,6 +252,18 @@ def test_offsets_default_to_the_differences_of_the_rims() -> None:
     np.testing.assert_allclose(offsets, 1000.0 - profiles["rim_radius_um"])
 
 
+def test_one_known_offset_is_that_of_every_grain() -> None:
+    table = bundled_table("white2014")
+    profiles, _, _ = simulate_history(table, "heating", n_grains=2, n_ages=0, seed=5)
+    densities = []
+    for offset in (0.0, {"1": 0.0, "2": 0.0}):
+        problem = Histories(profiles, table)
+        problem.priors["nucleation_offset_um"] = offset
+        densities.append(problem.model.point_logps())
+    assert densities[0] == densities[1]
+    assert np.isfinite(list(densities[0].values())).all()
+
+
 def test_isopleths_point_by_point_scatter_about_the_truth() -> None:
     table = bundled_table("white2014")
     profiles, _, truth = simulate_history(table, "heating", n_grains=1, n_ages=0, seed=5)

@@ -3,6 +3,7 @@ import pytest
 from scipy.stats import dirichlet
 
 from petro_models.phase_maps import forward
+from petro_models.phase_maps.anchors import find_anchors
 from petro_models.phase_maps.cells import make_cells, pair_patch, triple_patch
 
 DRAWS = 200_000
@@ -240,3 +241,24 @@ def test_nodes_of_a_patch_integrate_the_fractions_as_densely_as_asked():
     moment = weight @ (triple.fraction[:, 0] * triple.fraction[:, 2])
     # 1/12 for a flat Dirichlet; centres of small triangles err by the square of their width.
     assert moment == pytest.approx(1 / 12, abs=1 / 12**2 / 12)
+
+
+# -- anchors -------------------------------------------------------------------------------------
+
+
+def test_exchange_of_elements_is_an_axis_and_specks_of_one_element_are_dispersion(generator):
+    cells = make_cells(["garnet", "quartz"])
+    garnet, quartz = np.array([400.0, 300.0, 60.0]), np.array([900.0, 20.0, 30.0])
+    sensitivity = np.array([20.0, 20.0, 20.0])
+    exchange = generator.normal(size=(4000, 1)) * np.array([0.0, 40.0, -30.0])
+    specks = generator.exponential(size=(4000, 1)) * np.array([0.0, 0.0, 25.0])
+    counts = generator.poisson(np.concatenate([garnet + exchange, quartz + specks]).clip(0))
+    anchors = find_anchors(
+        counts, np.stack([garnet, quartz]), cells, np.zeros(3), sensitivity, [2, 2]
+    )
+    assert anchors.axis_phase.tolist() == [0]
+    loading = anchors.axis_loading[0]
+    np.testing.assert_allclose(loading[1] / loading[2], -40 / 30, rtol=0.15)
+    assert anchors.dispersion[1, 2] * anchors.intensity[1, 2] > 10
+    none = find_anchors(counts, np.stack([garnet, quartz]), cells, np.zeros(3), sensitivity, [0, 0])
+    assert none.axis_phase.size == 0

@@ -158,6 +158,8 @@ def _geometry(priors: Priors, arrays: HistoryArrays) -> dict[str, Any]:
         if "nucleation_offset_um" in priors
         else np.zeros(arrays.n_grains)
     )
+    if isinstance(offset, np.ndarray):
+        offset = np.broadcast_to(offset, arrays.n_grains)
     length = priors.create("path_length") if "path_length" in priors else np.asarray(1.0)
     cut = priors.create("cut_offset_um") if arrays.has_sections else None
     if cut is not None:

@@ -186,8 +186,8 @@ def sample_hmc(
     draws: int,
     chains: int,
     seed: int,
-    tune: int = 150,
-    target_accept: float = 0.7,
+    tune: int = 300,
+    target_accept: float = 0.8,
     progressbar: bool = False,
 ) -> Draws:
     """Sample a model with NumPyro's HMC in whitened coordinates, trajectories `TRAJECTORY` long.

@@ -26,6 +26,9 @@ LARGEST_MOVE = 3.0
 SMALLEST_DISPERSION = 0.004
 AXIS_GAIN = 0.5
 """An axis is kept if its variance is at least this share of the counting noise."""
+ONE_ELEMENT = 0.95
+"""No axis where one element has so much of it: solid solution exchanges elements. Specks, small
+grains and charging do not; they are dispersion."""
 
 
 @dataclass(frozen=True)
@@ -249,6 +252,8 @@ def _with_axes(
         for index in np.argsort(values)[::-1][: axes_at_most[k]]:
             if values[index] < AXIS_GAIN:
                 break
+            if (vectors[:, index] ** 2).max() > ONE_ELEMENT:
+                continue
             loading = np.sqrt(values[index]) * vectors[:, index] * root
             loading = loading * np.sign(loading[np.argmax(np.abs(loading) / root)])
             phases.append(k)

@@ -112,10 +112,10 @@ def _spots(observations: Observations) -> dict[str, PriorSpecification]:
             support="positive",
         ),
         "registration_shift": PriorSpecification(
-            Prior("Normal", mu=0.0, sigma=4.0, dims="direction"),
+            Prior("Normal", mu=observations.first_shift, sigma=0.7, dims="direction"),
             ("direction",),
             "column and row to add to nominal spot positions, pixels",
-            "stages repeat to some micrometres",
+            "the coarse registration is good to a pixel; places further off are not looked at",
         ),
         "registration_jitter": PriorSpecification(
             Prior("LogNormal", mu=-0.2, sigma=0.5),

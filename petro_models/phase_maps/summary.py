@@ -10,6 +10,7 @@ UNKNOWN_REVIEW, UNKNOWN_FAILURE = 0.05, 0.3
 POOR_FIT_REVIEW = 0.05
 OUTLIER_REVIEW = 0.1
 COVERAGE_REVIEW = 0.8
+QUANTILES = (0.1, 0.5, 0.9)
 
 
 def headline(fit: xr.DataTree, observations: Observations) -> list[str]:
@@ -146,14 +147,19 @@ def _spot_coverage(derived: xr.Dataset, observations: Observations) -> Check:
 def predictive_statistics(
     observations: Observations, replicated: xr.Dataset
 ) -> dict[str, tuple[float, np.ndarray]]:
-    """Compare mean and spread of the total counts with replicated maps."""
-    weight = observations.weight / observations.weight.sum()
+    """Compare median and spread of the total counts with replicated maps.
+
+    By quantiles: what no phase explains is given a broad density, not a model to be tested.
+    """
     total = observations.counts.sum(axis=1)
-    mean = float(weight @ total)
-    spread = float(np.sqrt(weight @ (total - mean) ** 2))
+    low, middle, high = np.quantile(
+        total, QUANTILES, weights=observations.weight, method="inverted_cdf"
+    )
     drawn = replicated["counts"].sum("element").stack(__draw__=("chain", "draw"))
-    values = drawn.transpose("__draw__", ...).to_numpy()
+    lows, middles, highs = np.quantile(
+        drawn.transpose("__draw__", ...).to_numpy(), QUANTILES, axis=1
+    )
     return {
-        "mean of total counts": (mean, values.mean(axis=1)),
-        "standard deviation of total counts": (spread, values.std(axis=1)),
+        "median of total counts": (float(middle), middles),
+        "10 to 90 % range of total counts": (float(high - low), highs - lows),
     }
