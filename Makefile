@@ -10,8 +10,8 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.14 python3; do \
 	if $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1; \
 	then command -v $$p; break; fi; done)
-# Some test files compile many programs: a worker a core pays, more do not.
-PYTEST := $(BIN)/python -m pytest
+# Some test files compile many programs: a worker a core pays, more do not. A file stays with one.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: help setup demo test lint types unit notebooks bench clean
 

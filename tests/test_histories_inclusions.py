@@ -156,7 +156,7 @@ def test_errors_scatter_less_on_the_path_than_alone(grown: tuple[xr.Dataset, xr.
     for seed in (11, 12, 13):
         inclusions, truth = simulate_inclusions(*grown, n_inclusions=12, seed=seed)
         problem = Histories(inclusions=inclusions, growth_law="equilibrium_volume")
-        fit = problem.fit(draws=300, tune=500, chains=2, seed=1)
+        fit = problem.fit(draws=200, tune=300, chains=2, seed=1)
         derived = fit["derived"].to_dataset().sel(statistic="q50")
         known = [truth[name].to_numpy() for name in ("temperature_C", "pressure_kbar")]
         arrays = problem.arrays.inclusions

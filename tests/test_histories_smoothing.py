@@ -103,7 +103,7 @@ def test_walks_are_the_same_in_the_model_and_in_the_answers(
 @pytest.mark.parametrize("name", ["per_position", "per_time"])
 def test_a_walk_recovers_the_path_and_is_flagged(name: str) -> None:
     problem, truth = make(name)
-    fit = problem.fit(draws=200, tune=200, chains=2, seed=1)
+    fit = problem.fit(draws=120, tune=150, chains=2, seed=1)
     for quantity in ("pressure_kbar", "temperature_C"):
         assert covered(fit["derived"][quantity], truth[quantity].to_numpy()) >= 0.8
     flags = {check.name: check for check in petro.check(fit)}
