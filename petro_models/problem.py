@@ -240,7 +240,8 @@ class InverseProblem(ABC):
             result = sample_nuts(self.model, backend=backend, start=start, **chained)
         sampled = time.perf_counter()
         logger.info("%s: sampled in %.1f s", result.sampler, sampled - begin)
-        fit, likelihood = self._assemble(result, seed)
+        with progress.shown(show):
+            fit, likelihood = self._assemble(result, seed)
         if log_likelihood:
             fit["log_likelihood"] = xr.DataTree(likelihood)
         fit.attrs |= {

@@ -4,16 +4,30 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 logger = logging.getLogger("petro_models")
 
+_asked: ContextVar[bool | None] = ContextVar("asked", default=None)
+
+
+@contextmanager
+def shown(show: bool) -> Iterator[None]:
+    """Show bars, or none, in what runs inside: as the caller of a long computation asked."""
+    token = _asked.set(show)
+    try:
+        yield
+    finally:
+        _asked.reset(token)
+
 
 def is_watched() -> bool:
-    """Tell whether output goes to a terminal or a notebook, where a moving bar makes sense."""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    """Tell whether to show bars: as was asked, else where a terminal or a notebook is looking."""
+    asked = _asked.get()
+    return asked if asked is not None else sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 @contextmanager
