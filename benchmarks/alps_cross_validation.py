@@ -6,7 +6,8 @@ Spots are left out in blocks of six neighbours in the list (points of one traver
 known from four seeds only, and of quartz that it is SiO2. Classes, by simple rules on the analyses,
 serve to sort the errors and nothing else. Robust relative error: 1.4826 x median
 |predicted / measured - 1|. qntmap's estimator needs net intensities of the spots, which this list
-does not give, so it cannot stand in the table.
+does not give, so it cannot stand in the table. Modes of the whole map follow under every structure
+that could be defended.
 Writes benchmarks/results/alps_cross_validation.json and prints it as text.
 """
 
@@ -31,6 +32,7 @@ from petro_models.phase_maps.spot_predictors import (
     predict_single_pixel,
     predict_window_median,
 )
+from petro_models.phase_maps.structures import compare_structures
 
 RESULTS = Path(__file__).parent / "results" / "alps_cross_validation.json"
 ROBUST = 1.4826
@@ -115,6 +117,23 @@ def intervals(prediction: xr.Dataset, spots: xr.Dataset, classes: np.ndarray) ->
     return found
 
 
+def modes(maps: xr.Dataset, spots: xr.Dataset, seeds: xr.Dataset) -> dict[str, dict[str, float]]:
+    """Give the modes in area % under every structure, their range, and the unknown pixels."""
+    found = compare_structures(petro.PhaseMaps(maps, spots, seeds=seeds, phases=PHASES), seed=1)
+    phases = [str(name) for name in found["phase"].values]
+    rows = {
+        str(name): dict(zip(phases, (100 * row).tolist(), strict=True)) | {"unknown": 100 * lost}
+        for name, row, lost in zip(
+            found["structure"].values,
+            found["mode"].to_numpy(),
+            found["unknown"].to_numpy().tolist(),
+            strict=True,
+        )
+    }
+    spread = dict(zip(phases, (100 * found["mode_range"].to_numpy()).tolist(), strict=True))
+    return rows | {"range": spread}
+
+
 def main() -> None:
     """Run and write."""
     parser = argparse.ArgumentParser()
@@ -151,12 +170,15 @@ def main() -> None:
         "robust_relative_error_percent": table,
         "intervals": intervals(prediction, spots, classes),
         "folds": facts,
+        "modes_percent": modes(maps, spots, seeds),
     }
     names = list(table)
     print("\n" + " " * 24 + "  ".join(f"{name[:22]:>22}" for name in names))
     for key in table[names[0]]:
         print(f"{key:<24}" + "  ".join(f"{table[name][key]:>22.2f}" for name in names))
     print(json.dumps(result["intervals"], indent=1))
+    for name, row in result["modes_percent"].items():
+        print(f"{name:<28}" + "  ".join(f"{key} {value:.2f}" for key, value in row.items()))
     RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
