@@ -360,7 +360,12 @@ def test_map_problem_reads_maps_spots_and_formulae(map_folder):
         'spots = "spots.csv"\nphases = { Quartz = "SiO2", Garnet = "", Muscovite = "" }\n'
     )
     problem = problem_from(map_folder, text)
-    assert problem.options == {"axes": "one", "mixtures": "all", "pixels": "400"}
+    assert problem.options == {
+        "axes": "one",
+        "mixtures": "all",
+        "neighbours": "none",
+        "pixels": "400",
+    }
     assert problem.data["phase"].values.tolist() == ["Quartz", "Garnet", "Muscovite"]
     known = problem.data["formula_wt_percent"]
     assert float(known.sel(phase="Quartz", oxide="SiO2")) == pytest.approx(100)

@@ -258,6 +258,7 @@ def test_what_cannot_be_merged_says_what_is_missing(simulated, merge, message):
     [
         ({"axes": "thre"}, FitError, "axes='thre' is not known"),
         ({"mixtures": "pair"}, FitError, "did you mean 'pairs'"),
+        ({"neighbours": "pots"}, FitError, "did you mean 'potts'"),
         ({"pixels": 50}, DataError, "at least 200; got 50"),
         ({"pixels": "many"}, DataError, "got many"),
     ],

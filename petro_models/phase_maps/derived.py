@@ -7,6 +7,7 @@ import xarray as xr
 
 from petro_models.inference import progress
 from petro_models.inference.predictive import thin
+from petro_models.phase_maps.neighbours import find_neighbours
 from petro_models.phase_maps.observations import Observations, flat_counts
 from petro_models.phase_maps.pixel_density import MapParameters, SpotParameters
 from petro_models.phase_maps.pixels import PixelAnswers, PixelEngine
@@ -110,6 +111,7 @@ def derive(
     priors: Priors,
     posterior: xr.Dataset,
     seed: int,
+    potts: bool = False,
 ) -> xr.Dataset:
     """Compute every pixel and what follows from the pixels.
 
@@ -123,6 +125,8 @@ def derive(
         Draws of the free variables.
     seed
         Of the draws of map-wide sums and of spots.
+    potts
+        Whether neighbours tell what a pixel may be.
 
     Returns
     -------
@@ -132,16 +136,23 @@ def derive(
     draws = parameter_draws(thin(posterior, 400), observations, priors)
     counts = flat_counts(data)
     engine = make_engine(observations, draws)
+    shape = (data.sizes["y"], data.sizes["x"])
+    near = find_neighbours(engine, counts, shape) if potts else None
+    log_weight = near.log_weight if near else None
     with progress.bar("pixels", progress.is_watched()) as update:
         answers = engine.compute(
-            counts, lambda done: update(done / len(counts), f"{done:,} of {len(counts):,}")
+            counts,
+            lambda done: update(done / len(counts), f"{done:,} of {len(counts):,}"),
+            log_weight,
         )
     found = {
         **_fraction_maps(answers, data),
         **_composition_maps(answers, draws, data),
         **_phase_compositions(draws, observations),
-        **_sums(engine, draws, counts, answers, data, seed),
+        **_sums(engine, draws, counts, answers, data, seed, log_weight),
     }
+    if near:
+        found["neighbour_strength"] = xr.DataArray(near.strength, attrs={"units": "1"})
     if observations.has_spots:
         found |= _spots(draws, observations, seed)
     coords = {
@@ -291,16 +302,20 @@ def _sums(
     answers: PixelAnswers,
     data: xr.Dataset,
     seed: int,
+    neighbours: np.ndarray | None,
 ) -> dict[str, xr.DataArray]:
     """Give modes and bulk composition, the global unknowns' error being common to all pixels."""
     generator = np.random.default_rng(seed)
     known = 1 - answers.unknown
     mode = (answers.fraction * known[:, None]).sum(axis=0) / known.sum()
-    subset = counts[generator.choice(len(counts), min(len(counts), PIXELS_FOR_SUMS), False)]
+    some = generator.choice(len(counts), min(len(counts), PIXELS_FOR_SUMS), False)
+    subset, near = counts[some], None if neighbours is None else neighbours[some]
     n_draws = len(draws.maps.intensity)
     picked = np.unique(np.linspace(0, n_draws - 1, min(GLOBAL_DRAWS, n_draws)).astype(int))
-    centre = engine.mean_fractions(subset, engine.parameters)
-    moved = np.stack([engine.mean_fractions(subset, draws.at(int(i))[0]) - centre for i in picked])
+    centre = engine.mean_fractions(subset, engine.parameters, near)
+    moved = np.stack(
+        [engine.mean_fractions(subset, draws.at(int(i))[0], near) - centre for i in picked]
+    )
     own = np.sqrt((answers.fraction_sd**2).sum(axis=0)) / len(counts)
     mode_draws = mode + moved + own * generator.normal(size=moved.shape)
     mode_draws = np.clip(mode_draws, 0, None)

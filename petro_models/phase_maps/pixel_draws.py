@@ -4,7 +4,8 @@ import numpy as np
 import xarray as xr
 
 from petro_models.errors import DataError
-from petro_models.phase_maps.derived import hidden_scatter, parameter_draws
+from petro_models.phase_maps.derived import hidden_scatter, make_engine, parameter_draws
+from petro_models.phase_maps.neighbours import find_neighbours
 from petro_models.phase_maps.observations import flat_counts
 from petro_models.phase_maps.pixels import PixelEngine
 from petro_models.phase_maps.problem import PhaseMaps
@@ -58,6 +59,12 @@ def draw_pixels(
     counts = flat_counts(problem.data)[row * shape[1] + column].astype(float)
     observed = problem.observations
     parameters = parameter_draws(fit["posterior"].to_dataset(), observed, problem.priors)
+    near = None
+    if problem.options["neighbours"] == "potts":
+        everywhere = find_neighbours(
+            make_engine(observed, parameters), flat_counts(problem.data), shape
+        )
+        near = everywhere.log_weight[row * shape[1] + column]
     generator = np.random.default_rng(seed)
     chosen = generator.integers(0, len(parameters.maps.intensity), draws)
     fractions, compositions = [], []
@@ -66,7 +73,12 @@ def draw_pixels(
         hidden = hidden_scatter(spots.scatter, spots.composition, observed)
         engine = PixelEngine(observed, maps, spots.composition, spots.axis_composition, hidden)
         parts = [
-            _draw_once(engine, counts[start : start + PIXELS_AT_ONCE], generator)
+            _draw_once(
+                engine,
+                counts[start : start + PIXELS_AT_ONCE],
+                None if near is None else near[start : start + PIXELS_AT_ONCE],
+                generator,
+            )
             for start in range(0, len(counts), PIXELS_AT_ONCE)
         ]
         fractions.append(np.concatenate([fraction for fraction, _ in parts]))
@@ -86,11 +98,14 @@ def draw_pixels(
 
 
 def _draw_once(
-    engine: PixelEngine, counts: np.ndarray, generator: np.random.Generator
+    engine: PixelEngine,
+    counts: np.ndarray,
+    neighbours: np.ndarray | None,
+    generator: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw one state of every pixel: a cell, a fraction inside it, positions along the axes."""
     observed, cells = engine.observations, engine.observations.cells
-    log_chance = engine.cell_log_chance(counts)
+    log_chance = engine.cell_log_chance(counts, neighbours)
     cell = (log_chance + generator.gumbel(size=log_chance.shape)).argmax(axis=1)
     values, vectors = np.linalg.eigh(cells.spread)
     root = vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]

@@ -24,6 +24,8 @@ class Coarse(NamedTuple):
     ----------
     coefficients, log_weight, log_peak
         Of the cells (feature, c), (c + 1,), (c,).
+    owner
+        1 for the class of each cell (class, c + 1).
     to_single, to_pair, to_triple
         What each cell's probability says for each pure phase, pair and triple (c + 1, ...).
     """
@@ -31,6 +33,7 @@ class Coarse(NamedTuple):
     coefficients: jax.Array
     log_weight: jax.Array
     log_peak: jax.Array
+    owner: jax.Array
     to_single: jax.Array
     to_pair: jax.Array
     to_triple: jax.Array
@@ -70,6 +73,8 @@ class Nodes(NamedTuple):
     ----------
     coefficients, log_weight
         Of the nodes (feature, g), (g,).
+    owner
+        1 for the class of each node (class, g).
     averages
         What is averaged over the nodes, side by side: see `_averages` (g, ...).
     bin_mean, bin_gain, bin_spread
@@ -86,6 +91,7 @@ class Nodes(NamedTuple):
 
     coefficients: jax.Array
     log_weight: jax.Array
+    owner: jax.Array
     averages: jax.Array
     bin_mean: jax.Array
     bin_gain: jax.Array
@@ -104,8 +110,11 @@ def coarse_pass(
     frame: density.Frame,
     coarse: Coarse,
     unknown: tuple[jax.Array, jax.Array],
+    neighbours: jax.Array | None = None,
 ) -> tuple[jax.Array, ...]:
     """Tell which cells each pixel may be in.
+
+    What neighbours add to the log weight of each class (n, class) is nothing if None.
 
     Returns
     -------
@@ -119,6 +128,8 @@ def coarse_pass(
     inside = density.features(counts, frame) @ coarse.coefficients
     outside = unknown_log_density(counts, *unknown)
     both = jnp.concatenate([inside, outside[:, None]], axis=1) + coarse.log_weight
+    if neighbours is not None:
+        both = both + neighbours @ coarse.owner
     weight = jnp.exp(both - both.max(axis=1, keepdims=True))
     posterior = weight / weight.sum(axis=1, keepdims=True)
     groups = (coarse.to_single, coarse.to_pair, coarse.to_triple)
@@ -143,9 +154,12 @@ def sum_of_fractions(
     table: jax.Array,
     log_weight: jax.Array,
     fraction: jax.Array,
+    neighbours: jax.Array | None = None,
 ) -> jax.Array:
     """Add up the cells' mean fractions over pixels, unknown ones left out of the mixture."""
     inside = density.features(counts, frame) @ table + log_weight[:-1]
+    if neighbours is not None:
+        inside = inside + neighbours
     weight = jnp.exp(inside - inside.max(axis=1, keepdims=True))
     weight = weight / weight.sum(axis=1, keepdims=True) * real[:, None]
     return weight.sum(axis=0) @ fraction
@@ -162,14 +176,17 @@ def integrate(
     own_composition: jax.Array,
     axis_composition: jax.Array,
     hidden: jax.Array,
+    neighbours: jax.Array | None = None,
 ) -> jax.Array:
     """Integrate fractions and compositions over the nodes of one patch; see `PixelEngine`.
 
     Probability `rest` (n, cell) of cells outside the patch enters as `Outside` says; the unknown
     class is conditioned away.
     """
-    table, log_weight, averages, bin_mean, gain, spread, before, width, lowest = nodes
+    table, log_weight, owner, averages, bin_mean, gain, spread, before, width, lowest = nodes
     log_node = density.features(counts, frame) @ table + log_weight
+    if neighbours is not None:
+        log_node = log_node + neighbours @ owner
     share = jnp.exp(log_node - log_node.max(axis=1, keepdims=True))
     left = rest.sum(axis=1)
     share = share * ((1 - left) / share.sum(axis=1))[:, None]

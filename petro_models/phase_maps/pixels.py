@@ -87,19 +87,33 @@ class PixelAnswers:
 
 
 class Waiting(NamedTuple):
-    """Pixels of one patch: their places, counts, and probability of cells outside the patch."""
+    """Pixels of one patch: their places, counts, and probability of cells outside the patch.
+
+    And what neighbours add to the log weight of each class, or None.
+    """
 
     place: np.ndarray
     counts: np.ndarray
     rest: np.ndarray
+    neighbours: np.ndarray | None
 
     def joined(self, other: "Waiting") -> "Waiting":
         """Put others behind these."""
-        return Waiting(*(np.concatenate(parts) for parts in zip(self, other, strict=True)))
+        near = None
+        if self.neighbours is not None and other.neighbours is not None:
+            near = np.concatenate([self.neighbours, other.neighbours])
+        return Waiting(
+            np.concatenate([self.place, other.place]),
+            np.concatenate([self.counts, other.counts]),
+            np.concatenate([self.rest, other.rest]),
+            near,
+        )
 
     def part(self, begin: int, end: int) -> "Waiting":
         """Take some of them."""
-        return Waiting(*(values[begin:end] for values in self))
+        mine = slice(begin, end)
+        near = None if self.neighbours is None else self.neighbours[mine]
+        return Waiting(self.place[mine], self.counts[mine], self.rest[mine], near)
 
 
 class PixelEngine:
@@ -143,15 +157,23 @@ class PixelEngine:
         self.nodes_per_pair = self._choose_nodes()
 
     def compute(
-        self, counts: np.ndarray, advance: Callable[[int], None] | None = None
+        self,
+        counts: np.ndarray,
+        advance: Callable[[int], None] | None = None,
+        neighbours: np.ndarray | None = None,
     ) -> PixelAnswers:
-        """Compute pixels (n, e); `advance` hears how many are done after every tile."""
+        """Compute pixels (n, e); `advance` hears how many are done after every tile.
+
+        What neighbours add to the log weight of each class (n, class) is nothing if None, here and
+        in the methods below.
+        """
         k, o = self.composition.shape
         answers = PixelAnswers.empty(len(counts), k, o, len(self.axis_composition))
         waiting: dict[tuple[int, ...], Waiting] = {}
         for start in range(0, len(counts), TILE):
             tile = np.asarray(counts[start : start + TILE], dtype=np.float32)
-            for members, pixels in self._sort_tile(tile, start, answers).items():
+            near = None if neighbours is None else neighbours[start : start + TILE]
+            for members, pixels in self._sort_tile(tile, start, near, answers).items():
                 if members in waiting:
                     pixels = waiting[members].joined(pixels)
                 full = len(pixels.place) // BLOCKS[0] * BLOCKS[0]
@@ -163,7 +185,25 @@ class PixelEngine:
             self._integrate(members, pixels, answers)
         return answers
 
-    def mean_fractions(self, counts: np.ndarray, parameters: MapParameters) -> np.ndarray:
+    def class_probability(
+        self, counts: np.ndarray, neighbours: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Give the probability of every class in every pixel (n, class), by coarse cells."""
+        found = np.empty((len(counts), len(self.observations.cells.classes)), dtype=np.float32)
+        owner = np.asarray(self._coarse.owner).T
+        for start in range(0, len(counts), TILE):
+            tile = np.asarray(counts[start : start + TILE], dtype=np.float32)
+            near = None if neighbours is None else neighbours[start : start + TILE]
+            posterior = np.asarray(self._pass_coarse(tile, near)[0])[: len(tile)]
+            found[start : start + TILE] = posterior @ owner
+        return found
+
+    def mean_fractions(
+        self,
+        counts: np.ndarray,
+        parameters: MapParameters,
+        neighbours: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Give the mean fractions (k,) of pixels at other values of the unknowns, by cells."""
         moments = self._cell_moments(parameters)
         weight = cell_log_weight(parameters.class_weight, self.observations)
@@ -172,6 +212,10 @@ class PixelEngine:
         for start in range(0, len(counts), TILE):
             block = _padded(np.asarray(counts[start : start + TILE], dtype=float), TILE)
             size = min(TILE, len(counts) - start)
+            near = None
+            if neighbours is not None:
+                near = neighbours[start : start + TILE][:, self.observations.cells.class_of_cell]
+                near = _padded(near, TILE)
             total += np.asarray(
                 sum_of_fractions(
                     block,
@@ -180,6 +224,7 @@ class PixelEngine:
                     table,
                     weight,
                     self.observations.cells.fraction,
+                    near,
                 )
             )
         return total / len(counts)
@@ -192,11 +237,15 @@ class PixelEngine:
         )
         return np.asarray(found[0]), np.asarray(found[1])
 
-    def cell_log_chance(self, counts: np.ndarray) -> np.ndarray:
+    def cell_log_chance(
+        self, counts: np.ndarray, neighbours: np.ndarray | None = None
+    ) -> np.ndarray:
         """Give the log probability of every cell of every pixel, unknown ones left out (n, c)."""
         table = density.coefficients(*self._cell_moments(self.parameters), self.frame)
         inside = density.features(jnp.asarray(counts), self.frame) @ table
         inside = inside + cell_log_weight(self.parameters.class_weight, self.observations)[:-1]
+        if neighbours is not None:
+            inside = inside + neighbours[:, self.observations.cells.class_of_cell]
         return np.asarray(inside - inside.max(axis=1, keepdims=True))
 
     # -- preparation -----------------------------------------------------------------------------
@@ -234,6 +283,7 @@ class PixelEngine:
             density.coefficients(mean, covariance, self.frame),
             cell_log_weight(self.parameters.class_weight, self.observations),
             log_peak,
+            np.eye(len(cells.classes))[:, [*cells.class_of_cell, len(cells.classes) - 1]],
             to_single,
             to_pair,
             to_triple,
@@ -284,19 +334,24 @@ class PixelEngine:
     def _prepare_patch(self, members: tuple[int, ...]) -> Nodes:
         cells, count = self.observations.cells, len(self.composition)
         weight = np.log(np.maximum(self.parameters.class_weight, 1e-300))
-        parts: list[tuple[Patch, float]] = []
         corners = Patch(members, np.eye(count)[list(members)], weight[list(members)])
-        parts.append((corners, 0.0))
-        pairs = [pair for pair in cells.pairs if set(pair) <= set(members)]
-        for pair in pairs:
+        parts, extra, classes = [corners], [0.0], list(members)
+        for pair in (pair for pair in cells.pairs if set(pair) <= set(members)):
             nodes = self.nodes_per_pair if len(members) == 2 else EDGE_NODES
-            parts.append((pair_patch(count, pair, nodes), weight[count + cells.pairs.index(pair)]))
+            parts.append(pair_patch(count, pair, nodes))
+            own = count + cells.pairs.index(pair)
+            extra.append(weight[own])
+            classes += [own] * len(parts[-1].fraction)
         if len(members) == 3:
-            inside = triple_patch(count, members, TRIPLE_STEPS)
-            share = weight[count + len(cells.pairs)] - np.log(len(cells.triples))
-            parts.append((inside, share))
-        fraction = np.concatenate([patch.fraction for patch, _ in parts])
-        log_weight = np.concatenate([patch.log_share + extra for patch, extra in parts])
+            parts.append(triple_patch(count, members, TRIPLE_STEPS))
+            own = count + len(cells.pairs)
+            extra.append(weight[own] - np.log(len(cells.triples)))
+            classes += [own] * len(parts[-1].fraction)
+        fraction = np.concatenate([patch.fraction for patch in parts])
+        log_weight = np.concatenate(
+            [patch.log_share + more for patch, more in zip(parts, extra, strict=True)]
+        )
+        owner = np.eye(len(cells.classes))[:, classes]
         held = np.array(
             [
                 *(
@@ -314,17 +369,17 @@ class PixelEngine:
                 False,
             ]
         )
-        return self._nodes(members, fraction, log_weight, ~held, len(members))
+        return self._nodes(members, fraction, log_weight, owner, ~held)
 
     def _nodes(
         self,
         members: tuple[int, ...],
         fraction: np.ndarray,
         log_weight: np.ndarray,
+        owner: np.ndarray,
         outside: np.ndarray,
-        n_corners: int,
     ) -> Nodes:
-        dead = self.observations.dead_share
+        dead, n_corners = self.observations.dead_share, len(members)
         mean, covariance = self.moments_at(fraction)
         own = fraction[:, list(members)]
         bins = _bins(own, n_corners)
@@ -345,6 +400,7 @@ class PixelEngine:
         return Nodes(
             jnp.asarray(_coefficients(mean, covariance, self.frame), dtype=single),
             jnp.asarray(log_weight, dtype=single),
+            jnp.asarray(owner, dtype=single),
             jnp.asarray(_averages(own, fraction[:, axis_phase[axes]], bins, drift), dtype=single),
             jnp.asarray(bin_mean, dtype=single),
             jnp.asarray(gain, dtype=single),
@@ -359,18 +415,29 @@ class PixelEngine:
 
     # -- tiles and blocks ------------------------------------------------------------------------
 
-    def _sort_tile(
-        self, counts: np.ndarray, start: int, answers: PixelAnswers
-    ) -> dict[tuple[int, ...], Waiting]:
-        """Pass over coarse cells, and give the pixels by patch; `start` is the tile's first."""
-        cells, anchors = self.observations.cells, self.observations.anchors
-        size = len(counts)
-        coarse = coarse_pass(
+    def _pass_coarse(
+        self, counts: np.ndarray, neighbours: np.ndarray | None
+    ) -> tuple[jax.Array, ...]:
+        """Pass over coarse cells, filled up to a tile."""
+        anchors = self.observations.anchors
+        return coarse_pass(
             _padded(counts, TILE),
             self._single_frame,
             self._coarse,
             (np.float32(anchors.unknown_mean), np.float32(anchors.unknown_sd)),
+            None if neighbours is None else _padded(neighbours, TILE),
         )
+
+    def _sort_tile(
+        self,
+        counts: np.ndarray,
+        start: int,
+        neighbours: np.ndarray | None,
+        answers: PixelAnswers,
+    ) -> dict[tuple[int, ...], Waiting]:
+        """Give the pixels of a tile by patch; `start` is its first."""
+        cells, size = self.observations.cells, len(counts)
+        coarse = self._pass_coarse(counts, neighbours)
         posterior, chosen, evidence = (np.asarray(x)[:size] for x in coarse)
         answers.evidence[start : start + size] = evidence
         answers.unknown[start : start + size] = posterior[:, -1]
@@ -383,7 +450,8 @@ class PixelEngine:
             mine = order[ends[number] : ends[number + 1]]
             members = patches[number]
             rest = posterior[mine] * self._patch(members).outside.astype(np.float32)
-            found[members] = Waiting(start + mine, counts[mine], rest[:, :-1])
+            near = None if neighbours is None else neighbours[mine]
+            found[members] = Waiting(start + mine, counts[mine], rest[:, :-1], near)
         return found
 
     def _integrate(self, members: tuple[int, ...], pixels: Waiting, answers: PixelAnswers) -> None:
@@ -404,11 +472,12 @@ class PixelEngine:
             _padded(rest, width),
             self._single_frame,
             self._outside,
-            nodes[:9],
+            nodes[:10],
             nodes.members,
             np.float32(self.composition[members]),
             np.float32(self.axis_composition[axes]),
             np.float32(self.hidden_scatter),
+            None if pixels.neighbours is None else _padded(pixels.neighbours, width),
         )
         k, o = self.composition.shape
         m = len(members)

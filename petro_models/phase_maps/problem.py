@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 OPTIONS: dict[str, tuple[str, ...]] = {
     "axes": ("auto", "none", "one", "two"),
     "mixtures": ("all", "pairs"),
+    "neighbours": ("none", "potts"),
 }
-DEFAULTS = {"axes": "auto", "mixtures": "all", "pixels": "3000"}
+DEFAULTS = {"axes": "auto", "mixtures": "all", "neighbours": "none", "pixels": "3000"}
 FEWEST_PIXELS = 200
 
 
@@ -49,6 +50,9 @@ class PhaseMaps(InverseProblem):
         two), ``one``, ``two`` (at most so many) or ``none``.
     mixtures
         ``all``: pixels of two and three phases and fine-grained mixtures; ``pairs``: two only.
+    neighbours
+        ``potts``: a pixel is likelier what its neighbours are, as strongly as the map says; helps
+        where counts are few. ``none``: every pixel for itself.
     pixels
         How many pixels, chosen so that rare phases are seen, the global unknowns are fitted to.
 
@@ -81,9 +85,15 @@ class PhaseMaps(InverseProblem):
         seeds: xr.Dataset | None = None,
         axes: str = DEFAULTS["axes"],
         mixtures: str = DEFAULTS["mixtures"],
+        neighbours: str = DEFAULTS["neighbours"],
         pixels: int | str = DEFAULTS["pixels"],
     ) -> None:
-        options = {"axes": axes, "mixtures": mixtures, "pixels": str(pixels)}
+        options = {
+            "axes": axes,
+            "mixtures": mixtures,
+            "neighbours": neighbours,
+            "pixels": str(pixels),
+        }
         _check_options(options)
         if "first_intensity" in maps:
             data = maps
@@ -102,7 +112,8 @@ class PhaseMaps(InverseProblem):
     def from_options(cls, data: xr.Dataset, options: Mapping[str, str]) -> "PhaseMaps":
         """Make the problem again from its data and options."""
         given = {name: str(options.get(name, default)) for name, default in DEFAULTS.items()}
-        return cls(data, axes=given["axes"], mixtures=given["mixtures"], pixels=given["pixels"])
+        axes, mixtures, neighbours, pixels = (given[name] for name in DEFAULTS)
+        return cls(data, axes=axes, mixtures=mixtures, neighbours=neighbours, pixels=pixels)
 
     def _declare(self) -> pm.Model:
         return phase_maps_model(self.observations, self.priors)
@@ -139,7 +150,8 @@ class PhaseMaps(InverseProblem):
         return [name for name in names if name in free]
 
     def _derive(self, draws: Draws, seed: int) -> xr.Dataset:
-        return derive(self.data, self.observations, self.priors, draws.posterior, seed)
+        potts = self.options["neighbours"] == "potts"
+        return derive(self.data, self.observations, self.priors, draws.posterior, seed, potts)
 
     def _predictive_statistics(self, replicated: xr.Dataset) -> dict[str, tuple[float, np.ndarray]]:
         return summary.predictive_statistics(self.observations, replicated)

@@ -27,6 +27,11 @@ PROBLEM = {
         DEFAULTS["mixtures"],
         "pixels of two and three phases and fine-grained ones, or pairs alone",
     ),
+    "neighbours": Key(
+        schema.one_of(OPTIONS["neighbours"]),
+        DEFAULTS["neighbours"],
+        "potts: a pixel is likelier what its neighbours are; for few counts",
+    ),
     "pixels": Key(
         schema.whole(FEWEST_PIXELS),
         int(DEFAULTS["pixels"]),

@@ -14,6 +14,7 @@ STRUCTURES: dict[str, dict[str, str]] = {
     "one axis a phase": {"axes": "one", "mixtures": "all"},
     "no axes": {"axes": "none", "mixtures": "all"},
     "pairs only": {"axes": "auto", "mixtures": "pairs"},
+    "neighbours": {"axes": "auto", "mixtures": "all", "neighbours": "potts"},
 }
 """Structures that a careful analyst could defend, by name."""
 
