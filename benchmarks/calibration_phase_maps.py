@@ -2,9 +2,10 @@
 
     python benchmarks/calibration_phase_maps.py [--maps 3] [--size 256] [--method laplace]
 
-Six phases x ten elements, 13 % mixed pixels; at 1,000 and 100 counts a pixel, and at 1,000 with 4 %
-of scatter that no axis explains, and with the option `neighbours`. Coverage is of 90 % equal-tailed intervals, pooled over the maps,
-in strata of the posterior (by truth it must fall near purity: the fractions have a spike there).
+Six phases x ten elements, 13 % mixed pixels; at 1,000 and 100 counts a pixel, at 1,000 with 4 % of
+scatter that no axis explains, and with the option `neighbours`. Coverage is of 90 % equal-tailed
+intervals, pooled over the maps, in strata of the posterior (by truth it must fall near purity: the
+fractions have a spike there).
 Writes benchmarks/results/calibration_phase_maps.json and prints it as text.
 """
 
