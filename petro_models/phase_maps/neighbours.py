@@ -7,6 +7,10 @@ boundary runs between the grains that it parts. So is the strength, below 1 beca
 repeat each other: it maximises the pseudo-likelihood of the map, the product over pixels of the
 density of a pixel's counts given its neighbours.
 
+On simulated maps fractions and compositions gain, and their intervals stay honest; probabilities
+of being pure that lie between 0.1 and 0.9 come out too high, because neighbours count as if each
+spoke for itself.
+
 References
 ----------
 Besag, J. (1986). On the statistical analysis of dirty pictures. Journal of the Royal Statistical
