@@ -18,12 +18,11 @@ from typing import Any
 import arviz as az
 import numpy as np
 import xarray as xr
+from alps_cross_validation import PHASES
 
 import petro_models as petro
 
 RESULTS = Path(__file__).parent / "results" / "convergence_phase_maps.json"
-
-ALPS_PHASES = {"Chloritoid": None, "Chlorite": None, "Phengite": None, "Quartz": "SiO2"}
 
 
 def extreme(values: xr.Dataset, most: bool) -> tuple[str, float]:
@@ -74,7 +73,7 @@ def main() -> None:
     alps, alps_spots, seeds = petro.datasets.alps()
     problems = {
         "demonstration": lambda: petro.PhaseMaps(maps, spots),
-        "Alps": lambda: petro.PhaseMaps(alps, alps_spots, seeds=seeds, phases=ALPS_PHASES),
+        "Alps": lambda: petro.PhaseMaps(alps, alps_spots, seeds=seeds, phases=PHASES),
     }
     rows = {}
     for name, make in problems.items():

@@ -22,7 +22,6 @@ import xarray as xr
 import petro_models as petro
 from petro_models.phase_maps.classical import gaussian_mixture, k_means, poisson_unmixing
 from petro_models.phase_maps.observations import flat_counts
-from petro_models.phase_maps.pixel_density import MapParameters
 from petro_models.phase_maps.pixels import PixelEngine
 from petro_models.phase_maps.simulate import simulate_phase_maps
 
@@ -36,16 +35,6 @@ def timed(function: Callable[[], Any]) -> tuple[float, float, Any]:
     return time.perf_counter() - wall, time.process_time() - cpu, result
 
 
-def engine_of(problem: petro.PhaseMaps) -> PixelEngine:
-    """Make the pixel pass at the anchors: its cost does not depend on the values."""
-    observed, anchors = problem.observations, problem.observations.anchors
-    along = anchors.axis_loading[:, observed.element_of_oxide] / observed.sensitivity
-    parameters = MapParameters(
-        anchors.intensity, anchors.dispersion, anchors.axis_loading, anchors.class_weight
-    )
-    return PixelEngine(observed, parameters, observed.composition, along, observed.scatter)
-
-
 def tiled(counts: np.ndarray, pixels: int) -> np.ndarray:
     """Repeat a map's pixels until there are so many."""
     return np.tile(counts, (-(-pixels // len(counts)), 1))[:pixels]
@@ -56,7 +45,8 @@ def pass_rate(n_phases: int, n_elements: int, pixels: int, seed: int = 3) -> dic
     maps, spots, _ = simulate_phase_maps(
         192, 192, n_phases, n_elements, n_spots=12 * n_phases, seed=seed
     )
-    engine = engine_of(petro.PhaseMaps(maps, spots))
+    # At the anchors: the cost does not depend on the values.
+    engine = PixelEngine.at_anchors(petro.PhaseMaps(maps, spots).observations)
     counts = tiled(flat_counts(maps), pixels)
     engine.compute(counts[: min(pixels, 200_000)])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

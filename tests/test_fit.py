@@ -7,6 +7,7 @@ import numpy as np
 import pymc as pm
 import pytest
 import xarray as xr
+from fit_answers import verdict
 
 import petro_models as petro
 from petro_models import Prior
@@ -19,10 +20,6 @@ from petro_models.mass_transfer.sparse_isocon import sparse_isocon
 
 def above(fit: xr.DataTree, threshold: float = 0.2) -> float:
     return float((fit["posterior"]["mass_change"] > threshold).mean())
-
-
-def verdict(fit: xr.DataTree, name: str) -> str:
-    return next(check.verdict for check in petro.check(fit) if check.name == name)
 
 
 def test_auto_enumerates_grant_and_says_why(grant_fit: xr.DataTree) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from history_answers import covered, verdict
+from fit_answers import covered, verdict
 
 import petro_models as petro
 from petro_models.errors import DataError, FitError

@@ -5,7 +5,7 @@ import pandas as pd
 import pytensor.tensor as pt
 import pytest
 import xarray as xr
-from history_answers import covered, verdict
+from fit_answers import covered, verdict
 
 import petro_models as petro
 from petro_models import Prior, cli

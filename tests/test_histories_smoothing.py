@@ -5,7 +5,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 import xarray as xr
-from history_answers import covered
+from fit_answers import covered
 
 import petro_models as petro
 from petro_models.errors import FitError

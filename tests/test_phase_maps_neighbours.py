@@ -6,23 +6,11 @@ import pytest
 from petro_models import PhaseMaps
 from petro_models.phase_maps.neighbours import find_neighbours, pseudo_likelihood, relation
 from petro_models.phase_maps.observations import flat_counts
-from petro_models.phase_maps.pixel_density import MapParameters
 from petro_models.phase_maps.pixel_draws import draw_pixels
 from petro_models.phase_maps.pixels import PixelEngine
 from petro_models.phase_maps.simulate import simulate_phase_maps
 
 SHAPE = (60, 60)
-
-
-def engine_of(problem):
-    """Make the pixel pass at the anchors."""
-    observed = problem.observations
-    anchors = observed.anchors
-    parameters = MapParameters(
-        anchors.intensity, anchors.dispersion, anchors.axis_loading, anchors.class_weight
-    )
-    along = anchors.axis_loading[:, observed.element_of_oxide] / observed.sensitivity
-    return PixelEngine(observed, parameters, observed.composition, along, observed.scatter)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +46,7 @@ def test_neighbours_that_say_nothing_change_no_likelihood(generator):
 
 def test_pixels_in_any_order_learn_nothing_from_each_other(few_counts, generator):
     maps, spots, _ = few_counts
-    engine = engine_of(PhaseMaps(maps, spots))
+    engine = PixelEngine.at_anchors(PhaseMaps(maps, spots).observations)
     counts = flat_counts(maps)
     moved = {}
     for name, pixels in (("shuffled", generator.permutation(counts)), ("in place", counts)):
@@ -71,7 +59,7 @@ def test_pixels_in_any_order_learn_nothing_from_each_other(few_counts, generator
 
 def test_neighbours_help_fractions_where_counts_are_few_and_stay_honest(few_counts):
     maps, spots, truth = few_counts
-    engine = engine_of(PhaseMaps(maps, spots))
+    engine = PixelEngine.at_anchors(PhaseMaps(maps, spots).observations)
     counts = flat_counts(maps)
     known = truth["phase_fraction"].to_numpy().reshape(4, -1).T
     near = find_neighbours(engine, counts, (80, 80)).log_weight

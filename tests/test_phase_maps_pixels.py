@@ -392,13 +392,7 @@ def test_pure_pixels_of_few_counts_pass_for_mixtures_no_more_often_than_said(see
     maps, spots, truth = simulate_phase_maps(
         96, 96, 4, 8, n_spots=40, counts_per_pixel=80, seed=seed
     )
-    observed = PhaseMaps(maps, spots).observations
-    anchors = observed.anchors
-    parameters = MapParameters(
-        anchors.intensity, anchors.dispersion, anchors.axis_loading, anchors.class_weight
-    )
-    along = anchors.axis_loading[:, observed.element_of_oxide] / observed.sensitivity
-    engine = PixelEngine(observed, parameters, observed.composition, along, observed.scatter)
+    engine = PixelEngine.at_anchors(PhaseMaps(maps, spots).observations)
     chance = engine.compute(flat_counts(maps)).pure.max(axis=1)
     pure = truth["phase_fraction"].max("phase").to_numpy().ravel() > 0.999
     doubtful = (chance > 0.05) & (chance < 0.6)

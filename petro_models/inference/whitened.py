@@ -106,11 +106,7 @@ def fit_laplace(model: pm.Model, start: Point) -> Laplace:
     initial = {name: np.asarray(value, float) for name, value in compiled.initial.items()}
     origin = np.asarray(ravel_pytree(initial | unconstrained(model, start))[0])
 
-    def negative(flat: jax.Array) -> jax.Array:
-        position = restore(flat)
-        return -(compiled.log_prior(position) + compiled.log_likelihood(position))
-
-    compute = jax.jit(jax.value_and_grad(negative))
+    compute = jax.jit(jax.value_and_grad(_negative(compiled)))
     units = _prior_units(jax.jit(jax.grad(lambda flat: -compiled.log_prior(restore(flat)))), origin)
     origin = origin / units
 
@@ -221,14 +217,9 @@ def sample_hmc(
 
 def _potential(laplace: Laplace) -> Callable[[jax.Array], jax.Array]:
     """Give minus the log density in whitened coordinates."""
-    restore = _restorer(laplace.compiled)
+    negative = _negative(laplace.compiled)
     optimum, scale = jnp.asarray(laplace.optimum), jnp.asarray(laplace.scale)
-
-    def potential(z: jax.Array) -> jax.Array:
-        position = restore(optimum + scale @ z)
-        return -(laplace.compiled.log_prior(position) + laplace.compiled.log_likelihood(position))
-
-    return potential
+    return lambda z: negative(optimum + scale @ z)
 
 
 def _sample(
@@ -310,6 +301,17 @@ def sample_laplace(model: pm.Model, start: Point, *, draws: int, chains: int, se
 def _restorer(compiled: CompiledModel) -> Callable[[jax.Array], dict[str, jax.Array]]:
     """Give the function from flat to named unconstrained variables."""
     return ravel_pytree({name: np.asarray(v, float) for name, v in compiled.initial.items()})[1]
+
+
+def _negative(compiled: CompiledModel) -> Callable[[jax.Array], jax.Array]:
+    """Give minus the log density at flat unconstrained variables."""
+    restore = _restorer(compiled)
+
+    def negative(flat: jax.Array) -> jax.Array:
+        position = restore(flat)
+        return -(compiled.log_prior(position) + compiled.log_likelihood(position))
+
+    return negative
 
 
 def _prior_units(gradient: Callable[[np.ndarray], jax.Array], origin: np.ndarray) -> np.ndarray:

@@ -55,12 +55,16 @@ def find_neighbours(engine: PixelEngine, counts: np.ndarray, shape: tuple[int, i
     """
     weight = np.asarray(engine.parameters.class_weight)
     alone = engine.class_probability(counts)
-    chance, strength, support = alone, 0.0, np.zeros_like(alone)
-    for _ in range(ROUNDS):
+
+    def weigh(chance: np.ndarray) -> Neighbours:
         support = _support(chance, shape)
         strength = max(STRENGTHS, key=lambda s: pseudo_likelihood(s, support, alone, weight))
-        chance = engine.class_probability(counts, np.float32(strength) * support)
-    return Neighbours(float(strength), np.float32(strength) * support)
+        return Neighbours(float(strength), np.float32(strength) * support)
+
+    found = weigh(alone)
+    for _ in range(ROUNDS - 1):
+        found = weigh(engine.class_probability(counts, found.log_weight))
+    return found
 
 
 def relation(chance: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -56,15 +56,14 @@ def draw_pixels(
     if len(row) * draws * width > MOST_VALUES:
         most = int(MOST_VALUES / (len(row) * width))
         raise DataError(f"{len(row):,} pixels allow at most {most} draws at once; asked: {draws}")
-    counts = flat_counts(problem.data)[row * shape[1] + column].astype(float)
+    everywhere, place = flat_counts(problem.data), row * shape[1] + column
+    counts = everywhere[place].astype(float)
     observed = problem.observations
     parameters = parameter_draws(fit["posterior"].to_dataset(), observed, problem.priors)
     near = None
     if problem.options["neighbours"] == "potts":
-        everywhere = find_neighbours(
-            make_engine(observed, parameters), flat_counts(problem.data), shape
-        )
-        near = everywhere.log_weight[row * shape[1] + column]
+        found = find_neighbours(make_engine(observed, parameters), everywhere, shape)
+        near = found.log_weight[place]
     generator = np.random.default_rng(seed)
     chosen = generator.integers(0, len(parameters.maps.intensity), draws)
     fractions, compositions = [], []

@@ -112,7 +112,7 @@ class Waiting(NamedTuple):
     def part(self, begin: int, end: int) -> "Waiting":
         """Take some of them."""
         mine = slice(begin, end)
-        near = None if self.neighbours is None else self.neighbours[mine]
+        near = _rows(self.neighbours, mine)
         return Waiting(self.place[mine], self.counts[mine], self.rest[mine], near)
 
 
@@ -151,10 +151,25 @@ class PixelEngine:
         self.mean, self.covariance = (
             np.asarray(x) for x in phase_moments(self.parameters, observations)
         )
+        self._moments = self._cell_moments(self.parameters)
         self._coarse = self._prepare_coarse()
         self._outside = self._prepare_outside()
         self._patches: dict[tuple[int, ...], Nodes] = {}
         self.nodes_per_pair = self._choose_nodes()
+
+    @classmethod
+    def at_anchors(cls, observations: Observations) -> "PixelEngine":
+        """Prepare the pass before any fit: at the anchors and the rough calibration."""
+        anchors = observations.anchors
+        return cls(
+            observations,
+            MapParameters(
+                anchors.intensity, anchors.dispersion, anchors.axis_loading, anchors.class_weight
+            ),
+            observations.composition,
+            anchors.axis_loading[:, observations.element_of_oxide] / observations.sensitivity,
+            observations.scatter,
+        )
 
     def compute(
         self,
@@ -172,7 +187,7 @@ class PixelEngine:
         waiting: dict[tuple[int, ...], Waiting] = {}
         for start in range(0, len(counts), TILE):
             tile = np.asarray(counts[start : start + TILE], dtype=np.float32)
-            near = None if neighbours is None else neighbours[start : start + TILE]
+            near = _rows(neighbours, slice(start, start + TILE))
             for members, pixels in self._sort_tile(tile, start, near, answers).items():
                 if members in waiting:
                     pixels = waiting[members].joined(pixels)
@@ -193,7 +208,7 @@ class PixelEngine:
         owner = np.asarray(self._coarse.owner).T
         for start in range(0, len(counts), TILE):
             tile = np.asarray(counts[start : start + TILE], dtype=np.float32)
-            near = None if neighbours is None else neighbours[start : start + TILE]
+            near = _rows(neighbours, slice(start, start + TILE))
             posterior = np.asarray(self._pass_coarse(tile, near)[0])[: len(tile)]
             found[start : start + TILE] = posterior @ owner
         return found
@@ -241,7 +256,7 @@ class PixelEngine:
         self, counts: np.ndarray, neighbours: np.ndarray | None = None
     ) -> np.ndarray:
         """Give the log probability of every cell of every pixel, unknown ones left out (n, c)."""
-        table = density.coefficients(*self._cell_moments(self.parameters), self.frame)
+        table = density.coefficients(*self._moments, self.frame)
         inside = density.features(jnp.asarray(counts), self.frame) @ table
         inside = inside + cell_log_weight(self.parameters.class_weight, self.observations)[:-1]
         if neighbours is not None:
@@ -261,7 +276,7 @@ class PixelEngine:
 
     def _prepare_coarse(self) -> Coarse:
         cells = self.observations.cells
-        mean, covariance = self._cell_moments(self.parameters)
+        mean, covariance = self._moments
         size = mean.shape[1]
         log_root = 0.5 * np.linalg.slogdet(np.asarray(covariance))[1]
         n_cells = len(cells.class_of_cell)
@@ -291,7 +306,7 @@ class PixelEngine:
         return Coarse(*(jnp.asarray(part, dtype=jnp.float32) for part in parts))
 
     def _prepare_outside(self) -> Outside:
-        mean, covariance = (np.asarray(part) for part in self._cell_moments(self.parameters))
+        mean, covariance = (np.asarray(part) for part in self._moments)
         cells, dead = self.observations.cells, self.observations.dead_share
         direction = np.zeros_like(cells.fraction)
         variance = np.zeros(len(direction))
@@ -450,7 +465,7 @@ class PixelEngine:
             mine = order[ends[number] : ends[number + 1]]
             members = patches[number]
             rest = posterior[mine] * self._patch(members).outside.astype(np.float32)
-            near = None if neighbours is None else neighbours[mine]
+            near = _rows(neighbours, mine)
             found[members] = Waiting(start + mine, counts[mine], rest[:, :-1], near)
         return found
 
@@ -498,6 +513,11 @@ class PixelEngine:
         answers.composition[mine], answers.composition_variance[mine] = composition, variance
         answers.total_variance[mine] = total[:, 0]
         answers.axis_moment[mine[:, None], axes] = moment
+
+
+def _rows(values: np.ndarray | None, index: slice | np.ndarray) -> np.ndarray | None:
+    """Take some rows; of nothing, nothing."""
+    return None if values is None else values[index]
 
 
 def _padded(values: np.ndarray, length: int) -> np.ndarray:
