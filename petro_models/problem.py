@@ -18,7 +18,7 @@ import xarray as xr
 
 from petro_models.errors import FitError, PriorError, nearest
 from petro_models.inference import checks, predictive, progress
-from petro_models.inference.draws import Draws
+from petro_models.inference.draws import Draws, Sampled
 from petro_models.inference.nuts import Backend, Point, sample_nuts
 from petro_models.inference.optimum import find_optimum
 from petro_models.inference.smc import sample_smc
@@ -77,7 +77,7 @@ class InverseProblem(ABC):
         options: Mapping[str, str],
         specifications: Mapping[str, PriorSpecification],
     ) -> None:
-        self.data = data
+        self.data = laid_out(data)
         self.options = dict(options)
         self.priors = Priors(specifications, {str(d): c.values for d, c in data.coords.items()})
         self._model: tuple[str, pm.Model] | None = None
@@ -208,14 +208,50 @@ class InverseProblem(ABC):
         FitError
             If the method is unknown or cannot sample this model.
         """
+        begin = time.perf_counter()
+        show = progress.is_watched() if progressbar is None else progressbar
+        sampled = self.sample(
+            method,
+            draws=draws,
+            chains=chains,
+            tune=tune,
+            seed=seed,
+            backend=backend,
+            target_accept=target_accept,
+            progressbar=show,
+        )
+        with progress.shown(show):
+            fit = self.complete(sampled, log_likelihood=log_likelihood)
+        fit.attrs["wall_seconds"] = time.perf_counter() - begin
+        return fit
+
+    def sample(
+        self,
+        method: Method = "auto",
+        *,
+        draws: int = 1000,
+        chains: int = 4,
+        tune: int | None = None,
+        seed: int = 0,
+        backend: Backend = "numpyro",
+        target_accept: float | None = None,
+        progressbar: bool = False,
+    ) -> Sampled:
+        """Sample the free variables, the first half of `fit`; parameters as there.
+
+        Raises
+        ------
+        FitError
+            If the method is unknown or cannot sample this model.
+        """
         if method not in METHODS:
             raise FitError(f"no method is named '{method}': {nearest(str(method), METHODS)}")
         for name, number in (("draws", draws), ("chains", chains)):
             if number < 1:
                 raise FitError(f"{name} must be at least 1; got {number}")
         begin = time.perf_counter()
+        show = progressbar
         chosen, reason = (method, "as asked") if method != "auto" else self._choose_method()
-        show = progress.is_watched() if progressbar is None else progressbar
         logger.info("%s: method %s (%s)", self.kind, chosen, reason)
         chained: dict[str, Any] = {"draws": draws, "chains": chains, "seed": seed}
         chained |= {"progressbar": show}
@@ -238,25 +274,51 @@ class InverseProblem(ABC):
         else:
             start = self._starts_of_chains(chains, seed) if method == "auto" else None
             result = sample_nuts(self.model, backend=backend, start=start, **chained)
-        sampled = time.perf_counter()
-        logger.info("%s: sampled in %.1f s", result.sampler, sampled - begin)
-        with progress.shown(show):
-            fit, likelihood = self._assemble(result, seed)
+        seconds = time.perf_counter() - begin
+        logger.info("%s: sampled in %.1f s", result.sampler, seconds)
+        return Sampled(result, seed, chosen, reason, seconds)
+
+    def complete(
+        self,
+        sampled: Sampled,
+        *,
+        log_likelihood: bool = False,
+        derived: xr.Dataset | None = None,
+    ) -> xr.DataTree:
+        """Derive the answers and check, the second half of `fit`.
+
+        Parameters
+        ----------
+        sampled
+            As `sample` returns it.
+        log_likelihood
+            Whether to keep the log likelihood in the fit.
+        derived
+            The answers, where they were computed elsewhere.
+        """
+        begin, result = time.perf_counter(), sampled.draws
+        fit, likelihood = self._assemble(result, sampled.seed, derived)
         if log_likelihood:
             fit["log_likelihood"] = xr.DataTree(likelihood)
-        fit.attrs |= {
-            "method": chosen,
-            "method_reason": reason,
-            "sampling_seconds": sampled - begin,
-            "wall_seconds": time.perf_counter() - begin,
-        }
         verdicts = self._check(fit, result, likelihood)
         fit["checks"] = xr.DataTree(verdicts.to_dataset())
         if self.predictive_kept is not None:
             kept = predictive.thin(fit["posterior_predictive"].to_dataset(), self.predictive_kept)
             fit["posterior_predictive"] = xr.DataTree(kept)
+        fit.attrs |= {
+            "method": sampled.method,
+            "method_reason": sampled.reason,
+            "sampling_seconds": sampled.seconds,
+            "wall_seconds": sampled.seconds + time.perf_counter() - begin,
+        }
         logger.info("%s", verdicts)
         return fit
+
+    def to_tree(self) -> xr.DataTree:
+        """Give data, options and priors as `problem_of` takes them: a fit without draws."""
+        tree = xr.DataTree.from_dict({"constant_data": self.data})
+        tree.attrs |= self._identity()
+        return tree
 
     def derive(self, fit: xr.DataTree) -> xr.Dataset:
         """Compute the scientific answers of a fit of this problem anew."""
@@ -292,7 +354,20 @@ class InverseProblem(ABC):
 
     # -- parts of the life cycle -----------------------------------------------------------------
 
-    def _assemble(self, result: Draws, seed: int) -> tuple[xr.DataTree, xr.Dataset]:
+    def _identity(self) -> dict[str, Any]:
+        """Give what `problem_of` reads of a file, and the versions that wrote it."""
+        return {
+            "problem": self.kind,
+            "options": json.dumps(self.options),
+            "priors": self.priors.to_toml(),
+            "model_version": self.model_version,
+            "model_id": self.model_id,
+            "versions": json.dumps({name: version(name) for name in PACKAGES}),
+        }
+
+    def _assemble(
+        self, result: Draws, seed: int, derived: xr.Dataset | None
+    ) -> tuple[xr.DataTree, xr.Dataset]:
         """Make the fit's groups, and the log likelihood of its thinned draws beside them."""
         posterior = result.posterior
         thinned = predictive.thin(posterior, self.predictive_draws)
@@ -306,21 +381,16 @@ class InverseProblem(ABC):
             "prior": prior["prior"].to_dataset(),
             "posterior_predictive": predictive.posterior_predictive(self.model, thinned, seed),
             "log_prior": log_prior,
-            "derived": self._derive(result, seed),
+            "derived": self._derive(result, seed) if derived is None else derived,
         }
         fit = xr.DataTree.from_dict(groups)
         fit.attrs |= {
-            "problem": self.kind,
-            "options": json.dumps(self.options),
-            "priors": self.priors.to_toml(),
-            "model_version": self.model_version,
-            "model_id": self.model_id,
+            **self._identity(),
             "seed": seed,
             "sampler": result.sampler,
             "sampler_notes": json.dumps(dict(result.notes)),
             "device": str(jax.devices()[0].platform),
             "created": pd.Timestamp.now("UTC").isoformat(timespec="seconds"),
-            "versions": json.dumps({name: version(name) for name in PACKAGES}),
         }
         return fit, log_likelihood
 
@@ -364,6 +434,20 @@ class InverseProblem(ABC):
                 "data, options or priors were changed since. Fit again, or take the problem that "
                 "was fitted with petro_models.problem_of(fit)"
             )
+
+
+def laid_out(data: xr.Dataset) -> xr.Dataset:
+    """Lay every variable out in memory as a file does, row by row.
+
+    Sums over arrays of another layout round otherwise, and a problem made again from its file must
+    give the same fit to the last digit.
+    """
+    changed = {
+        name: values.copy(data=np.ascontiguousarray(values.to_numpy()))
+        for name, values in data.data_vars.items()
+        if values.ndim > 1 and not values.to_numpy().flags.c_contiguous
+    }
+    return data.assign(changed)
 
 
 def problem_of(fit: xr.DataTree) -> InverseProblem:

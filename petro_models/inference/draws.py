@@ -1,5 +1,6 @@
 """What every sampler returns, with one set of names whatever the sampler calls them."""
 
+import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -45,6 +46,58 @@ class Draws:
     sample_stats: xr.Dataset
     sampler: str
     notes: Mapping[str, float | int | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Draws with how they came about: what is kept between sampling and deriving the answers.
+
+    Attributes
+    ----------
+    draws
+        Of the free variables.
+    seed
+        Of the fit.
+    method, reason
+        Chosen, and why.
+    seconds
+        Of sampling.
+    """
+
+    draws: Draws
+    seed: int
+    method: str
+    reason: str
+    seconds: float
+
+    def to_tree(self) -> xr.DataTree:
+        """Give the draws as a tree that a file can hold."""
+        draws = self.draws
+        tree = xr.DataTree.from_dict(
+            {"posterior": draws.posterior, "sample_stats": draws.sample_stats}
+        )
+        tree.attrs |= {
+            "sampler": draws.sampler,
+            "sampler_notes": json.dumps(dict(draws.notes)),
+            "seed": self.seed,
+            "method": self.method,
+            "method_reason": self.reason,
+            "sampling_seconds": self.seconds,
+        }
+        return tree
+
+    @classmethod
+    def from_tree(cls, tree: xr.DataTree) -> "Sampled":
+        """Read what `to_tree` gave."""
+        attrs = tree.attrs
+        draws = Draws(
+            tree["posterior"].to_dataset(),
+            tree["sample_stats"].to_dataset(),
+            str(attrs["sampler"]),
+            json.loads(attrs["sampler_notes"]),
+        )
+        method, reason = str(attrs["method"]), str(attrs["method_reason"])
+        return cls(draws, int(attrs["seed"]), method, reason, float(attrs["sampling_seconds"]))
 
 
 def normalise_statistics(statistics: xr.Dataset) -> xr.Dataset:

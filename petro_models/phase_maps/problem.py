@@ -17,7 +17,7 @@ from petro_models.phase_maps.derived import derive
 from petro_models.phase_maps.inputs import PhaseNames, merge_inputs
 from petro_models.phase_maps.model import phase_maps_model
 from petro_models.phase_maps.observations import observe, with_anchors
-from petro_models.problem import InverseProblem
+from petro_models.problem import InverseProblem, laid_out
 
 if TYPE_CHECKING:
     from petro_models.report.cards import Card
@@ -102,7 +102,7 @@ class PhaseMaps(InverseProblem):
             if spots is not None:
                 validate_spots(spots)
             data = merge_inputs(maps, spots, phases, seeds)
-        data = with_anchors(data, options)
+        data = with_anchors(laid_out(data), options)
         self.observations = observe(data, options)
         super().__init__(data, options, defaults.specifications(self.observations))
         # The model has dims that are not the data's (chosen pixels), and none of the map's.
