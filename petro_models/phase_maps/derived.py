@@ -7,6 +7,7 @@ import xarray as xr
 
 from petro_models.inference import progress
 from petro_models.inference.predictive import thin
+from petro_models.phase_maps.map_totals import MapTotals
 from petro_models.phase_maps.neighbours import find_neighbours
 from petro_models.phase_maps.observations import Observations, flat_counts
 from petro_models.phase_maps.pixel_density import MapParameters, SpotParameters
@@ -14,6 +15,8 @@ from petro_models.phase_maps.pixels import PixelAnswers, PixelEngine
 from petro_models.phase_maps.spot_density import predict_spots, spot_pure_probability
 from petro_models.priors import Priors
 
+KEPT_DRAWS = 400
+"""Draws of the global unknowns, evenly thinned, that anything is derived from."""
 GLOBAL_DRAWS = 48
 """Draws of the global unknowns, shared by all pixels, that map-wide sums are taken over."""
 PIXELS_FOR_SUMS = 30_000
@@ -133,7 +136,7 @@ def derive(
     xr.Dataset
         Maps (float32), intervals 90 % equal-tailed; see the attributes of each variable.
     """
-    draws = parameter_draws(thin(posterior, 400), observations, priors)
+    draws = parameter_draws(thin(posterior, KEPT_DRAWS), observations, priors)
     counts = flat_counts(data)
     engine = make_engine(observations, draws)
     shape = (data.sizes["y"], data.sizes["x"])
@@ -145,16 +148,67 @@ def derive(
             lambda done: update(done / len(counts), f"{done:,} of {len(counts):,}"),
             log_weight,
         )
-    found = {
-        **_fraction_maps(answers, data),
-        **_composition_maps(answers, draws, data),
-        **_phase_compositions(draws, observations),
-        **_sums(engine, draws, counts, answers, data, seed, log_weight),
-    }
+    maps = pixel_maps(answers, draws, data)
+    some = pixels_for_sums(len(counts), seed)
+    chosen = counts[some], None if log_weight is None else log_weight[some]
+    found = whole_map_answers(
+        observations, draws, engine, MapTotals.of(answers), chosen, data, seed
+    )
     if near:
         found["neighbour_strength"] = xr.DataArray(near.strength, attrs={"units": "1"})
+    return labelled({**maps, **found}, data)
+
+
+def pixel_maps(
+    answers: PixelAnswers, draws: ParameterDraws, data: xr.Dataset
+) -> dict[str, xr.DataArray]:
+    """Give the maps of pixels, of a whole map or of some of its rows.
+
+    Parameters
+    ----------
+    answers
+        Of the pixels, row by row.
+    draws
+        Whose scatter is the calibration's error.
+    data
+        With the sizes of these rows, and the phases.
+    """
+    return {**_fraction_maps(answers, data), **_composition_maps(answers, draws, data)}
+
+
+def whole_map_answers(
+    observations: Observations,
+    draws: ParameterDraws,
+    engine: PixelEngine,
+    totals: MapTotals,
+    chosen: tuple[np.ndarray, np.ndarray | None],
+    data: xr.Dataset,
+    seed: int,
+) -> dict[str, xr.DataArray]:
+    """Give what is one number for the whole map, and the spots predicted.
+
+    Parameters
+    ----------
+    observations, draws, engine
+        Of the map.
+    totals
+        Over all its pixels.
+    chosen
+        Counts of the pixels that `pixels_for_sums` names, and what their neighbours add.
+    data
+        The densities of the phases.
+    seed
+        Of the draws.
+    """
+    found = _phase_compositions(draws, observations)
+    found |= _sums(engine, draws, totals, chosen, data, seed)
     if observations.has_spots:
         found |= _spots(draws, observations, seed)
+    return found
+
+
+def labelled(found: dict[str, xr.DataArray], data: xr.Dataset) -> xr.Dataset:
+    """Put the answers together under the data's labels."""
     coords = {
         name: data[name]
         for name in ("phase", "oxide", "axis_name", "y", "x", "spot")
@@ -295,28 +349,31 @@ def _phase_compositions(
     }
 
 
+def pixels_for_sums(count: int, seed: int) -> np.ndarray:
+    """Choose the pixels on which the global unknowns are moved, of so many."""
+    generator = np.random.default_rng(seed)
+    return generator.choice(count, min(count, PIXELS_FOR_SUMS), False)
+
+
 def _sums(
     engine: PixelEngine,
     draws: ParameterDraws,
-    counts: np.ndarray,
-    answers: PixelAnswers,
+    totals: MapTotals,
+    chosen: tuple[np.ndarray, np.ndarray | None],
     data: xr.Dataset,
     seed: int,
-    neighbours: np.ndarray | None,
 ) -> dict[str, xr.DataArray]:
     """Give modes and bulk composition, the global unknowns' error being common to all pixels."""
-    generator = np.random.default_rng(seed)
-    known = 1 - answers.unknown
-    mode = (answers.fraction * known[:, None]).sum(axis=0) / known.sum()
-    some = generator.choice(len(counts), min(len(counts), PIXELS_FOR_SUMS), False)
-    subset, near = counts[some], None if neighbours is None else neighbours[some]
+    generator = np.random.default_rng([seed, 1])
+    mode = totals.fraction_known / totals.known
+    subset, near = chosen
     n_draws = len(draws.maps.intensity)
     picked = np.unique(np.linspace(0, n_draws - 1, min(GLOBAL_DRAWS, n_draws)).astype(int))
     centre = engine.mean_fractions(subset, engine.parameters, near)
     moved = np.stack(
         [engine.mean_fractions(subset, draws.at(int(i))[0], near) - centre for i in picked]
     )
-    own = np.sqrt((answers.fraction_sd**2).sum(axis=0)) / len(counts)
+    own = np.sqrt(totals.variance) / totals.pixels
     mode_draws = mode + moved + own * generator.normal(size=moved.shape)
     mode_draws = np.clip(mode_draws, 0, None)
     mode_draws /= mode_draws.sum(axis=1, keepdims=True)
@@ -324,7 +381,7 @@ def _sums(
     weighted = np.isfinite(density).all()
     weight = mode_draws * (density if weighted else 1.0)
     weight /= weight.sum(axis=1, keepdims=True)
-    bulk = np.einsum("sk,sko->so", weight, _mean_compositions(draws, answers, engine)[picked])
+    bulk = np.einsum("sk,sko->so", weight, _mean_compositions(draws, totals, engine)[picked])
     words = "density-weighted" if weighted else "area-weighted: densities are not known"
     return {
         **_summarised("mode", mode_draws, "phase", {"units": "1", "long_name": "area fraction"}),
@@ -332,15 +389,12 @@ def _sums(
     }
 
 
-def _mean_compositions(
-    draws: ParameterDraws, answers: PixelAnswers, engine: PixelEngine
-) -> np.ndarray:
+def _mean_compositions(draws: ParameterDraws, totals: MapTotals, engine: PixelEngine) -> np.ndarray:
     """Give draws of each phase's mean composition over the map, zoning included (s, k, o)."""
     composition = draws.spots.composition.copy()
-    area = np.maximum(answers.fraction.sum(axis=0), 1e-9)
-    place = answers.axis_moment.sum(axis=0)
+    area = np.maximum(totals.fraction, 1e-9)
     for a, k in enumerate(engine.observations.anchors.axis_phase):
-        composition[:, k] += place[a] / area[k] * draws.spots.axis_composition[:, a]
+        composition[:, k] += totals.axis_moment[a] / area[k] * draws.spots.axis_composition[:, a]
     return composition
 
 
