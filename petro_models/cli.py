@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.exceptions import TyperException
 
+from petro_models import cli_runs
 from petro_models.cli_simulate import Force, simulate_app
 from petro_models.errors import ConfigurationError, PetroError
 from petro_models.io.staging import refuse_existing, staged
@@ -30,6 +31,7 @@ from petro_models.io.staging import refuse_existing, staged
 if TYPE_CHECKING:
     import xarray as xr
 
+    from petro_models.configuration import Configuration
     from petro_models.inference.checks import Checks
     from petro_models.problem import InverseProblem
 
@@ -46,6 +48,8 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(simulate_app, name="simulate")
+for command in (cli_runs.work, cli_runs.status, cli_runs.merge):
+    app.command()(command)
 
 
 class Interrupted(Exception):
@@ -107,26 +111,80 @@ def _options(
 
 @app.command()
 def fit(
-    problem_file: Annotated[Path, typer.Argument(metavar="PROBLEM.toml")],
+    problem_files: Annotated[list[Path], typer.Argument(metavar="PROBLEM.toml ...")],
     out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same result.")] = None,
     draws: Annotated[int | None, typer.Option(help="Kept draws of each chain.")] = None,
     method: Annotated[
         str | None, typer.Option(help="auto, nuts, smc, exact, laplace or map.")
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="serial, local (processes), slurm or array.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes, or most jobs.")] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Say nothing unless the fit fails.")
     ] = False,
 ) -> None:
-    """Fit the problem of a TOML file; write fit, report and the configuration in force."""
-    from petro_models.configuration import RESOLVED, load_configuration, make_problem, resolve
+    """Fit the problem of a TOML file; write fit, report and the configuration in force.
 
-    configuration = load_configuration(problem_file)
+    With an engine, or several files, the work is cut into items; the same command resumes it.
+    """
+    from petro_models.configuration import load_configuration
+
     options = {"seed": seed, "draws": draws, "method": method}
-    given = {name: value for name, value in options.items() if value is not None}
-    configuration = configuration.updated("sampler", **given)
-    if out is not None:
-        configuration = configuration.updated("output", folder=str(out.absolute()))
+    engine_options = {"kind": engine, "workers": workers}
+    configurations = []
+    for file in problem_files:
+        configuration = load_configuration(file).updated("sampler", **_given(options))
+        configuration = configuration.updated("engine", **_given(engine_options))
+        if out is not None:
+            configuration = configuration.updated("output", folder=str(out.absolute()))
+        configurations.append(configuration)
+    if len(configurations) > 1 and out is None:
+        raise ConfigurationError("several problems need --out, the folder of all their results")
+    kind = configurations[0].sections["engine"]["kind"]
+    if len(configurations) == 1 and kind == "serial":
+        _fit_at_once(configurations[0], quiet)
+    else:
+        _fit_in_items(configurations, kind, quiet)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _fit_in_items(configurations: "list[Configuration]", engine: str, quiet: bool) -> None:
+    """Fit by an engine, item by item; several fits are judged one by one."""
+    from petro_models.io.fits import load
+    from petro_models.problem import problem_of
+
+    target = configurations[0].output_folder
+    try:
+        with _logging_silenced(quiet):
+            files = cli_runs.compute_run(configurations, target, engine, quiet)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"interrupted: finished items are kept in {target}; the same command resumes"
+        ) from None
+    failed = False
+    for file in files:
+        result = load(file)
+        if not quiet:
+            if len(files) == 1:
+                _print_headline(problem_of(result), result)
+            typer.echo(f"wrote {file}")
+        try:
+            _judge(result, quiet)
+        except typer.Exit:
+            failed = True
+    if failed:
+        raise typer.Exit(NOT_PASSED)
+
+
+def _fit_at_once(configuration: "Configuration", quiet: bool) -> None:
+    from petro_models.configuration import RESOLVED, make_problem, resolve
+
     problem = make_problem(configuration)
     if not quiet:
         for note in filter(None, problem.data.attrs.get("notes", "").splitlines()):

@@ -36,6 +36,41 @@ KINDS: dict[str, Kind] = {
 }
 """What the file of each kind of problem holds; a new kind of problem is one more entry."""
 
+ENGINE: Section = {
+    "kind": Key(
+        schema.one_of(("serial", "local", "slurm", "array")),
+        "serial",
+        "serial: at once; local: processes of this machine; slurm: jobs that come and go; array",
+    ),
+    "workers": Key(
+        schema.whole(1),
+        meaning="processes (local; by default one a GPU, else one a core), most jobs (slurm; 4)",
+        example=4,
+    ),
+    "tile_rows": Key(
+        schema.whole(1), meaning="rows of a phase map that are one item of work", example=256
+    ),
+    "partition": Key(schema.TEXT, meaning="of Slurm", example="gpu"),
+    "account": Key(schema.TEXT, meaning="of Slurm", example="my-project"),
+    "cores": Key(schema.whole(1), meaning="of a Slurm job", example=4),
+    "memory": Key(schema.TEXT, meaning="of a Slurm job", example="16GB"),
+    "walltime": Key(schema.TEXT, meaning="of a Slurm job", example="01:00:00"),
+    "gpus": Key(schema.whole(0), meaning="of a Slurm job; one process each", example=1),
+    "directives": Key(
+        schema.list_of(schema.TEXT, "a list of texts"),
+        meaning="more options of sbatch",
+        example=["--constraint=a100"],
+    ),
+    "prologue": Key(
+        schema.list_of(schema.TEXT, "a list of texts"),
+        meaning="lines of shell before a worker starts",
+        example=["module load cuda"],
+    ),
+    "interface": Key(schema.TEXT, meaning="network between the nodes", example="ib0"),
+    "address": Key(schema.TEXT, meaning="where workers find this machine", example="10.0.0.1"),
+}
+"""Where a fit is computed; only `kind` is needed."""
+
 COMMON: dict[str, Section] = {
     "sampler": {
         "method": Key(schema.one_of(METHODS), "auto", "auto picks by the problem's structure"),
@@ -54,7 +89,7 @@ COMMON: dict[str, Section] = {
         ),
         "log_likelihood": Key(schema.FLAG, False, "keep the log likelihood in the fit"),
     },
-    "engine": {"kind": Key(schema.one_of(("local",)), "local", "where to run: this machine")},
+    "engine": ENGINE,
     "output": {
         "folder": Key(schema.TEXT, "results", "from the place of this file"),
         "fit": Key(

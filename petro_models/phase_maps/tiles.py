@@ -1,0 +1,231 @@
+"""A phase map in tiles: the global unknowns once, then the pixels of whole rows at a time.
+
+A tile reads its rows of the counts and writes its rows of the maps; it needs memory for its own
+pixels alone. The first item samples the global unknowns and makes room for the maps.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from petro_models.cluster.regions import make_store, open_store, pieces, write_region
+from petro_models.cluster.work import Plan, Work, identity_of
+from petro_models.inference.draws import Sampled
+from petro_models.inference.predictive import thin
+from petro_models.io.fits import load, save
+from petro_models.io.staging import replacing, staged
+from petro_models.phase_maps import defaults
+from petro_models.phase_maps.derived import (
+    KEPT_DRAWS,
+    ParameterDraws,
+    labelled,
+    make_engine,
+    parameter_draws,
+    pixel_maps,
+    pixels_for_sums,
+    whole_map_answers,
+)
+from petro_models.phase_maps.map_totals import MapTotals
+from petro_models.phase_maps.neighbours import Neighbours, find_neighbours
+from petro_models.phase_maps.observations import Observations, flat_counts
+from petro_models.phase_maps.pixels import PixelAnswers, PixelEngine
+from petro_models.phase_maps.problem import PhaseMaps
+from petro_models.phase_maps.stored_observations import (
+    observations_from,
+    observations_to_dataset,
+)
+from petro_models.priors import Priors
+from petro_models.problem import problem_of
+
+PROBLEM, SAMPLED, MAPS = "problem.zarr", "sampled.nc", "maps.zarr"
+TILE_PIXELS = 2**19
+"""About how many pixels a tile has where nobody says: some seconds of work, 100 MB."""
+
+
+class Prepared(NamedTuple):
+    """What every tile needs, once a process."""
+
+    observations: Observations
+    draws: ParameterDraws
+    engine: PixelEngine
+
+
+class PixelTiles(Work):
+    """The maps of one problem, by tiles of whole rows."""
+
+    kind: ClassVar[str] = "phase-map tiles"
+
+    def compute(self, index: int) -> str:
+        """Sample the global unknowns, or compute the pixels of a tile."""
+        return self._compute_globals() if index == 0 else self._compute_tile(index - 1)
+
+    def merge(self) -> list[Path]:
+        """Write the fit, as `PhaseMaps.fit` would have made it, and its report."""
+        problem, names = self._load_problem(), self.plan.options["output"]
+        with xr.open_datatree(self.folder / SAMPLED, engine="netcdf4") as tree:
+            sampled = Sampled.from_tree(tree.load())
+        log_likelihood = bool(self.plan.options["sampler"].get("log_likelihood", False))
+        fit = problem.complete(
+            sampled, log_likelihood=log_likelihood, derived=self._derived(sampled.seed)
+        )
+        with staged(self.target) as stage:
+            save(fit, stage / names["fit"])
+            problem.report(fit, stage / names["report"])
+            for file in self.folder.glob("*.toml"):
+                shutil.copyfile(file, stage / file.name)
+        return [self.target / names["fit"]]
+
+    # -- items -----------------------------------------------------------------------------------
+
+    def _compute_globals(self) -> str:
+        problem = self._load_problem()
+        options = {k: v for k, v in self.plan.options["sampler"].items() if k != "log_likelihood"}
+        sampled = problem.sample(**options)
+        tree = sampled.to_tree()
+        tree["observed"] = xr.DataTree(observations_to_dataset(problem.observations))
+        with replacing(self.folder / SAMPLED) as part:
+            tree.to_netcdf(part, engine="netcdf4")
+        self._make_room()
+        return f"{sampled.draws.sampler}, {sampled.seconds:.1f} s"
+
+    def _make_room(self) -> None:
+        """Make the store of the maps: one row computed from nothing shows what they are."""
+        ready, header = self._prepared, self._header
+        rows = self._rows[0]
+        engine, size = ready.engine, (rows.stop - rows.start) * header.sizes["x"]
+        phases, oxides = engine.composition.shape
+        nothing = PixelAnswers.empty(size, phases, oxides, len(engine.axis_composition))
+        piece = xr.Dataset(pixel_maps(nothing, ready.draws, header.isel(y=rows)))
+        sums = MapTotals.of(nothing).to_dataset()
+        fixed = xr.Dataset(coords=labelled({}, header).coords)
+        sizes = {"y": header.sizes["y"], "tile": len(self._rows)}
+        make_store(self.folder / MAPS, fixed, piece.merge(sums), sizes)
+
+    def _compute_tile(self, number: int) -> str:
+        ready, rows = self._prepared, self._rows[number]
+        piece = self._data.isel(y=rows)
+        near = None if self._near is None else self._near.log_weight[self._pixels(rows)]
+        answers = ready.engine.compute(flat_counts(piece), neighbours=near)
+        maps = xr.Dataset(pixel_maps(answers, ready.draws, piece))
+        write_region(self.folder / MAPS, maps, "y", rows.start)
+        write_region(self.folder / MAPS, MapTotals.of(answers).to_dataset(), "tile", number)
+        return f"{answers.unknown.size:,} pixels"
+
+    def _derived(self, seed: int) -> xr.Dataset:
+        """Give the answers of the whole map; its maps stay on disk until they are used."""
+        ready, stored = self._prepared, open_store(self.folder / MAPS)
+        size = (self._data.sizes["y"], self._data.sizes["x"])
+        some = pixels_for_sums(size[0] * size[1], seed)
+        row, column = (xr.DataArray(x, dims="pixel") for x in np.divmod(some, size[1]))
+        counts = self._data["counts"].isel(y=row, x=column).transpose("pixel", "element")
+        near = None if self._near is None else self._near.log_weight[some]
+        found = whole_map_answers(
+            ready.observations,
+            ready.draws,
+            ready.engine,
+            MapTotals.added(stored),
+            (counts.to_numpy(), near),
+            self._header,
+            seed,
+        )
+        if self._near:
+            found["neighbour_strength"] = xr.DataArray(self._near.strength, attrs={"units": "1"})
+        maps = {
+            str(name): xr.DataArray(values.variable)
+            for name, values in stored.data_vars.items()
+            if "y" in values.dims
+        }
+        return labelled({**maps, **found}, self._header)
+
+    # -- what items share ------------------------------------------------------------------------
+
+    def _load_problem(self) -> PhaseMaps:
+        problem = problem_of(load(self.folder / PROBLEM))
+        assert isinstance(problem, PhaseMaps)
+        return problem
+
+    @cached_property
+    def _data(self) -> xr.Dataset:
+        """The problem's data; counts are read where they are used."""
+        path = self.folder / PROBLEM
+        return xr.open_zarr(path, group="constant_data", chunks=None, consolidated=False)
+
+    @cached_property
+    def _header(self) -> xr.Dataset:
+        """The data without the counts, in memory."""
+        return self._data.drop_vars("counts").load()
+
+    @cached_property
+    def _attributes(self) -> Mapping[str, Any]:
+        return xr.open_zarr(self.folder / PROBLEM, chunks=None, consolidated=False).attrs
+
+    @cached_property
+    def _rows(self) -> list[slice]:
+        return list(pieces(self._data.sizes["y"], self.plan.options["tile_rows"]))
+
+    @cached_property
+    def _prepared(self) -> Prepared:
+        attributes = self._attributes
+        with xr.open_datatree(self.folder / SAMPLED, engine="netcdf4") as tree:
+            posterior = tree["posterior"].to_dataset().load()
+            stored = tree["observed"].to_dataset().load()
+        observed = observations_from(stored, self._header, json.loads(attributes["options"]))
+        priors = Priors(defaults.specifications(observed), observed.coords)
+        priors.from_toml(attributes["priors"])
+        draws = parameter_draws(thin(posterior, KEPT_DRAWS), observed, priors)
+        return Prepared(observed, draws, make_engine(observed, draws))
+
+    @cached_property
+    def _near(self) -> Neighbours | None:
+        """What neighbours say of the whole map's pixels; None where each stands for itself."""
+        if json.loads(self._attributes["options"])["neighbours"] != "potts":
+            return None
+        shape = (self._data.sizes["y"], self._data.sizes["x"])
+        return find_neighbours(self._prepared.engine, flat_counts(self._data), shape)
+
+    def _pixels(self, rows: slice) -> slice:
+        width = self._data.sizes["x"]
+        return slice(rows.start * width, rows.stop * width)
+
+
+def plan_tiles(
+    problem: PhaseMaps,
+    sampler: Mapping[str, Any],
+    output: Mapping[str, str],
+    tile_rows: int | None = None,
+) -> Plan:
+    """Cut a map into tiles.
+
+    Parameters
+    ----------
+    problem
+        To fit.
+    sampler
+        Arguments of `PhaseMaps.fit`.
+    output
+        Names of the files ``fit`` and ``report``.
+    tile_rows
+        Rows of a tile, which are also those of a chunk of the maps' store.
+    """
+    height, width = problem.data.sizes["y"], problem.data.sizes["x"]
+    rows = min(tile_rows or max(1, TILE_PIXELS // width), height)
+    tiles = [f"rows {tile.start} to {tile.stop - 1}" for tile in pieces(height, rows)]
+    options = {"sampler": dict(sampler), "output": dict(output), "tile_rows": rows}
+    identity = identity_of(PixelTiles.kind, problem.model_id, options)
+    return Plan(PixelTiles.kind, ("global unknowns", *tiles), 1, identity, options)
+
+
+def lay_down_tiles(folder: Path, problem: PhaseMaps, plan: Plan) -> None:
+    """Write a problem into the folder of a run, its counts in chunks of tiles."""
+    data, tree = problem.data.drop_encoding(), problem.to_tree()
+    chunks = {**data["counts"].sizes, "y": plan.options["tile_rows"]}
+    data["counts"].encoding["chunks"] = tuple(chunks.values())
+    tree["constant_data"] = xr.DataTree(data)
+    with replacing(folder / PROBLEM) as part:
+        tree.to_zarr(part, consolidated=False)

@@ -1,0 +1,136 @@
+"""From problem files to a run in a folder: which work a problem is, and which engine does it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from petro_models.cluster.engine import Engine, SerialEngine
+from petro_models.cluster.fits import FitItem, lay_down_fits, plan_fits
+from petro_models.cluster.local import LocalEngine
+from petro_models.cluster.locks import locked
+from petro_models.cluster.work import PLAN, RUN_FOLDER, Plan, read_plan, write_plan
+from petro_models.configuration import RESOLVED, Configuration, make_problem, resolve
+from petro_models.errors import ConfigurationError, FitError
+from petro_models.io.fits import write_text
+from petro_models.phase_maps.problem import PhaseMaps
+from petro_models.phase_maps.tiles import lay_down_tiles, plan_tiles
+from petro_models.problem import InverseProblem
+
+
+def begin_run(configurations: Sequence[Configuration], target: Path) -> Path:
+    """Lay a run down beside its results, or find the same one there; gives its folder.
+
+    Parameters
+    ----------
+    configurations
+        Checked problem files. One phase map is cut into tiles; of anything else, and of several,
+        each is an item.
+    target
+        Folder of the results.
+
+    Raises
+    ------
+    FitError
+        If another run was begun there, or is at work there.
+    PetroError
+        If data, options or priors cannot be used.
+    """
+    folder = target / RUN_FOLDER
+    problems = [make_problem(configuration) for configuration in configurations]
+    first, output = configurations[0], configurations[0].sections["output"]
+    tiled = problems[0] if len(problems) == 1 and isinstance(problems[0], PhaseMaps) else None
+    items: list[FitItem] = []
+    if tiled:
+        names = {name: output[name] for name in ("fit", "report")}
+        rows = first.sections["engine"].get("tile_rows")
+        plan = plan_tiles(tiled, first.sections["sampler"], names, rows)
+    else:
+        items = [
+            _item(*pair, target, len(problems))
+            for pair in zip(configurations, problems, strict=True)
+        ]
+        plan = plan_fits(items)
+    with _made(folder), locked(folder):
+        if (folder / PLAN).exists():
+            _require_same(folder, plan)
+            return folder
+        if tiled:
+            lay_down_tiles(folder, tiled, plan)
+            write_text(resolve(first, tiled, target), folder / RESOLVED)
+        else:
+            lay_down_fits(folder, items)
+        write_plan(folder, plan)
+    return folder
+
+
+def engine_maker(kind: str, settings: dict[str, Any]) -> Callable[[Path], Engine]:
+    """Give what makes an engine for a folder.
+
+    Parameters
+    ----------
+    kind
+        ``serial``, ``local`` or ``slurm``.
+    settings
+        The section ``[engine]``.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such engine.
+    """
+    workers = settings.get("workers")
+    if kind == "serial":
+        return SerialEngine
+    if kind == "local":
+        return lambda folder: LocalEngine(folder, workers)
+    if kind != "slurm":
+        raise ConfigurationError(f"engine '{kind}' does not compute by itself")
+
+    from petro_models.cluster.slurm import SlurmEngine, SlurmSettings
+
+    names = SlurmSettings.__dataclass_fields__
+    given = {name: value for name, value in settings.items() if name in names}
+    return lambda folder: SlurmEngine(folder, SlurmSettings(**given))
+
+
+def _item(
+    configuration: Configuration, problem: InverseProblem, target: Path, count: int
+) -> FitItem:
+    name = configuration.file.stem
+    output = configuration.sections["output"]
+    folder = target / name if count > 1 else target
+    return FitItem(
+        name,
+        problem,
+        configuration.sections["sampler"],
+        {kind: output[kind] for kind in ("fit", "report")},
+        {RESOLVED: resolve(configuration, problem, folder)},
+    )
+
+
+def _require_same(folder: Path, plan: Plan) -> None:
+    before = read_plan(folder)
+    if plan.identity != before.identity:
+        raise FitError(
+            f"{folder}: holds a run of other data, priors or settings ({before.kind}, identity "
+            f"{before.identity}; now {plan.identity}). Name another folder with --out, or delete "
+            "this one"
+        )
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder, and take it away again where nothing was put into it."""
+    new = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FitError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    try:
+        yield
+    except BaseException:
+        for parent in new:
+            with suppress(OSError):  # not empty
+                parent.rmdir()
+        raise
