@@ -81,7 +81,6 @@ def work(
 
 def status(out: Out) -> None:
     """Show what became of every item of a run."""
-    import petro_models.runs  # noqa: F401 - registers every kind of work
     from petro_models.cluster.locks import holder_of
     from petro_models.cluster.records import count_states
     from petro_models.cluster.work import read_plan, records_of
@@ -101,7 +100,6 @@ def merge(out: Out) -> None:
 
 
 def _merged(target: Path) -> list[Path]:
-    import petro_models.runs  # noqa: F401 - registers every kind of work
     from petro_models.cluster.locks import locked
     from petro_models.cluster.work import open_work, require_done
 

@@ -38,13 +38,13 @@ class LocalEngine(Engine):
         super().__init__(folder)
         gpus = len(visible_gpus())
         self.workers = min(workers or gpus or number_of_cores(), gpus or sys.maxsize)
-        self._processes = [WorkerProcess(folder, n, self.workers) for n in range(self.workers)]
+        self._processes: list[WorkerProcess] = []
 
     def run(self, indices: Sequence[int], advance: Advance) -> None:
         """Compute items; `advance` hears the record of each."""
         waiting, records = deque(indices), SimpleQueue[Record | BaseException]()
-        used = self._processes[: len(waiting)]
-        for process in used:
+        self._share_cores(min(self.workers, len(waiting)))
+        for process in self._processes:
             threading.Thread(
                 target=self._serve, args=(process, waiting, records), daemon=True
             ).start()
@@ -62,6 +62,12 @@ class LocalEngine(Engine):
         """End the workers, whatever they are at."""
         for process in self._processes:
             process.stop()
+
+    def _share_cores(self, count: int) -> None:
+        """Have so many processes, which share the cores: one alone has them all."""
+        if len(self._processes) != count:
+            self.close()
+            self._processes = [WorkerProcess(self.folder, n, count) for n in range(count)]
 
     def _serve(
         self,
@@ -115,7 +121,7 @@ class WorkerProcess:
             answer = ""
         if answer.endswith("\n"):
             return Record(**json.loads(answer))
-        self.end = _how_it_ended(process.wait())
+        self.end = _how_it_ended(_ended(process))
         self._process = None
         return None
 
@@ -124,7 +130,7 @@ class WorkerProcess:
         self._stopped = True
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            _ended(self._process)
 
     def _start(self) -> "subprocess.Popen[str]":
         if self._stopped:
@@ -141,6 +147,16 @@ class WorkerProcess:
                 start_new_session=True,  # Ctrl-C is the parent's to handle
             )
         return self._process
+
+
+def _ended(process: "subprocess.Popen[str]") -> int:
+    """Wait for the end of a process and give its exit code."""
+    code = process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(OSError):  # what was not sent yet goes nowhere
+                pipe.close()
+    return code
 
 
 def _how_it_ended(code: int) -> str:

@@ -39,8 +39,6 @@ def perform(folder: Path, index: int) -> Record:
 
 def _work_of(folder: Path) -> Work:
     """Open the work of a run once in a process: preparing it may compile programs."""
-    import petro_models.runs  # noqa: F401 - registers every kind of work
-
     return _opened(folder, (folder / PLAN).stat().st_mtime_ns)
 
 

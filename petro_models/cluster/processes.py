@@ -88,7 +88,7 @@ def share_of_cores(position: int, workers: int) -> list[int]:
     if not hasattr(os, "sched_getaffinity"):
         return []
     cores = sorted(os.sched_getaffinity(0))
-    return cores
+    return cores[position % len(cores) :: workers]
 
 
 def number_of_cores() -> int:

@@ -115,8 +115,8 @@ def read_plan(folder: Path) -> Plan:
         ) from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise FitError(f"{path}: cannot be read as the plan of a run: {error}") from error
-    if plan.format != FORMAT or plan.kind not in Work.registry:
-        raise FitError(f"{path}: of another version of petro_models (work '{plan.kind}')")
+    if plan.format != FORMAT:
+        raise FitError(f"{path}: of another version of petro_models (format {plan.format})")
     return plan
 
 
@@ -128,7 +128,13 @@ def open_work(folder: Path) -> Work:
     FitError
         If there is none that this version knows.
     """
+    import petro_models.runs  # noqa: F401 - registers every kind of work
+
     plan = read_plan(folder)
+    if plan.kind not in Work.registry:
+        raise FitError(
+            f"{folder / PLAN}: of another version of petro_models: no work is named '{plan.kind}'"
+        )
     return Work.registry[plan.kind](folder, plan)
 
 
