@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "squeue", "sinfo")
@@ -48,6 +49,8 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 def why_not() -> str | None:
     """Say why Slurm cannot be started here; None if it can."""
+    if find_spec("dask_jobqueue") is None:
+        return "the extra 'cluster' is not installed"
     if missing := [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]:
         return f"not installed: {', '.join(missing)} (Debian: slurm-wlm munge)"
     if os.geteuid() != 0:

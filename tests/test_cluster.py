@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import sys
 import threading
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from petro_models.cluster.local import LocalEngine
 from petro_models.cluster.processes import environment_of, node_type
 from petro_models.cluster.records import Record, read_record, write_record
 from petro_models.cluster.regions import make_store, open_store, write_region
+from petro_models.cluster.slurm import SlurmSettings
 from petro_models.cluster.work import records_of, seed_of, write_plan
 from petro_models.errors import FitError
 from petro_models.inference.draws import Sampled
@@ -40,6 +42,13 @@ from petro_models.io.fits import load
 from petro_models.phase_maps.derived import derive
 from petro_models.phase_maps.tiles import PROBLEM, SAMPLED
 from petro_models.problem import problem_of
+from petro_models.runs import engine_maker
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep compiled programs where they are deleted."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture(scope="module")
@@ -289,6 +298,28 @@ def test_each_process_has_a_gpu_and_the_cache_of_its_node_type():
     assert "JAX_COMPILATION_CACHE_DIR" not in environment_of(
         0, [], {"JAX_COMPILATION_CACHE_DIR": "/mine"}
     )
+
+
+def test_slurm_jobs_have_one_process_a_gpu(tmp_path):
+    settings = SlurmSettings(gpus=2, partition="gpu", directives=["--constraint=a100"])
+    asked = settings.arguments(tmp_path)
+    assert asked["processes"] == 2
+    assert asked["job_extra_directives"] == ["--constraint=a100", "--gres=gpu:2"]
+    assert asked["queue"] == "gpu"
+
+
+def test_engine_slurm_names_the_extra_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask.distributed", None)
+    with pytest.raises(FitError, match=r"pip install 'petro_models\[cluster\]'"):
+        engine_maker("slurm", {"workers": 2})(tmp_path)
+
+
+def test_engine_array_lays_the_work_down_and_says_how_to_submit_it(project, tmp_path, capsys):
+    assert cli.run(["fit", str(project), "--engine", "array", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert f"laid down {TILES + 1} items" in said
+    assert f"sbatch --array=0-15 --wrap 'petro-models work {tmp_path} --array'" in said
+    assert number_done(tmp_path / "run") == 0
 
 
 def test_seeds_depend_on_root_and_item_alone():

@@ -36,7 +36,6 @@ address = "127.0.0.1"
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[dict[str, str]]:
     """Give the environment of a running Slurm; a run in CI may not do without it."""
-    pytest.importorskip("dask_jobqueue")
     if reason := why_not():
         if os.environ.get("CI"):
             pytest.fail(f"no Slurm to test on: {reason}")
@@ -49,6 +48,12 @@ def cluster() -> Iterator[dict[str, str]]:
             yield environment
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep compiled programs where they are deleted."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 def test_cancelled_slurm_run_is_resumed_and_equals_the_serial_one(cluster, tmp_path):
@@ -76,3 +81,17 @@ def test_cancelled_slurm_run_is_resumed_and_equals_the_serial_one(cluster, tmp_p
     assert (out / "fit.nc").exists()
     wait_for(lambda: not jobs(cluster), "the jobs' end")
     assert_same_maps(folder, run_serially(file, tmp_path / "serial"))
+
+
+def test_job_that_slurm_refuses_is_an_error_at_once(cluster, tmp_path):
+    file = tmp_path / "problem.toml"
+    file.write_text(
+        '[problem]\nkind = "mass-transfer"\n[data]\ndataset = "grant2005"\n[engine]'
+        f'{JOBS}partition = "nowhere"\n'
+    )
+    run = shell("fit", file, "--out", tmp_path / "out", environment=cluster)
+    said, _ = run.communicate(timeout=120)
+    assert run.returncode == 1
+    assert "Slurm refuses such a job: " in said
+    assert "invalid partition specified: nowhere" in said
+    assert jobs(cluster) == []

@@ -189,8 +189,9 @@ def test_option_replaces_a_value_and_is_checked(tmp_path):
         (GRANT + "[sampler]\ntarget_accept = 1.5", "must be a number between 0 and 1; got 1.5"),
         (GRANT + '[sampler]\nmethod = "nutz"', "method = 'nutz' is not known: did you mean 'nuts'"),
         (
-            GRANT + '[engine]\nkind = "slurm"',
-            "[engine]: kind = 'slurm' is not known: Allowed: local",
+            GRANT + '[engine]\nkind = "slrum"',
+            "[engine]: kind = 'slrum' is not known: did you mean 'slurm'? "
+            "Allowed: serial, local, slurm, array",
         ),
         (
             GRANT + '[output]\nfit = "fit.pkl"',

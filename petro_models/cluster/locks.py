@@ -18,7 +18,7 @@ from petro_models.errors import FitError
 NAME = "lock"
 HEARTBEAT_S = 20.0
 STALE_S = 300.0
-"""A lock of another machine that was not touched for so long has lost its holder."""
+"""A lock that was not touched for so long has lost its holder, whoever has its number now."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,7 @@ class Holder:
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder.
 
-    A lock whose process is no more, or on another machine has not been touched for five minutes,
-    is taken over.
+    A lock whose process is no more, or which has not been touched for five minutes, is taken over.
 
     Raises
     ------
@@ -116,8 +115,8 @@ def _read(path: Path) -> Holder | None:
 
 
 def _is_stale(path: Path, holder: Holder) -> bool:
-    if holder.host == socket.gethostname():
-        return not may_be_alive(holder.host, holder.pid)
+    if not may_be_alive(holder.host, holder.pid):
+        return True
     try:
         return time.time() - path.stat().st_mtime > STALE_S
     except OSError:

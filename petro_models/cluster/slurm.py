@@ -1,6 +1,8 @@
 """The engine of a Slurm cluster: Dask workers in jobs that come and go with the work."""
 
 import logging
+import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,6 +144,29 @@ def _connected(folder: Path, settings: SlurmSettings) -> "tuple[SLURMCluster, Cl
         ) from error
     (folder / "logs").mkdir(exist_ok=True)
     cluster = SLURMCluster(**settings.arguments(folder))
-    client = Client(cluster)
+    try:
+        _try_job(cluster.job_script(), folder / "logs" / "job.sh")
+        client = Client(cluster)
+    except BaseException:
+        cluster.close()
+        raise
     client.register_plugin(PrepareWorker())
     return cluster, client
+
+
+def _try_job(script: str, path: Path) -> None:
+    """Have Slurm judge a job before any is sent: later its refusals would show in no one's log."""
+    path.write_text(script, encoding="utf-8")
+    if shutil.which("sbatch") is None:
+        raise FitError(
+            'engine "slurm": there is no command sbatch here. Start it on a login node of the '
+            'cluster, or use engine "array" or "local"'
+        )
+    tried = subprocess.run(
+        ["sbatch", "--test-only", str(path)], capture_output=True, text=True, check=False
+    )
+    if tried.returncode:
+        raise FitError(
+            f"Slurm refuses such a job: {tried.stderr.strip()}. Correct the section [engine]; the "
+            f"job's script is {path}"
+        )
