@@ -21,7 +21,7 @@ from petro_models.configuration import load_configuration
 from petro_models.phase_maps.tiles import MAPS
 from petro_models.runs import begin_run
 
-SIZE = ["--height", "48", "--width", "56", "--phases", "3", "--elements", "4", "--spots", "24"]
+SIZE = ["--height", "48", "--width", "56", "--spots", "24", "--seed", "5"]
 TILES = 24
 SETTINGS = f"""
 [sampler]
@@ -35,11 +35,12 @@ tile_rows = {48 // TILES}
 """
 
 
-def make_project(folder: Path, engine: str = "") -> Path:
+def make_project(folder: Path, engine: str = "", phases: int = 3, options: str = "") -> Path:
     """Simulate a map in a folder; gives its problem file."""
-    assert cli.run(["simulate", "phase-maps", str(folder / "map"), *SIZE, "--seed", "5"]) == 0
+    parts = ["--phases", str(phases), "--elements", str(phases + 1)]
+    assert cli.run(["simulate", "phase-maps", str(folder / "map"), *SIZE, *parts]) == 0
     file = folder / "map" / "problem.toml"
-    text = file.read_text().replace("[data]", "pixels = 300\n\n[data]")
+    text = file.read_text().replace("[data]", f"pixels = 300\n{options}\n\n[data]")
     file.write_text(text + SETTINGS + engine)
     return file
 

@@ -57,7 +57,7 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
 
 
 def test_cancelled_slurm_run_is_resumed_and_equals_the_serial_one(cluster, tmp_path):
-    file, out = make_project(tmp_path, JOBS), tmp_path / "out"
+    file, out = make_project(tmp_path, JOBS, 2, 'mixtures = "pairs"'), tmp_path / "out"
     folder = out / RUN_FOLDER
     first = shell("fit", file, "--out", out, environment=cluster)
     wait_for((folder / PLAN).exists, "the plan")

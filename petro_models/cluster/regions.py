@@ -33,7 +33,7 @@ def make_store(path: Path, fixed: xr.Dataset, like: xr.Dataset, sizes: Mapping[s
         group.create_array(
             str(name),
             shape=tuple(sizes.get(str(dim), size) for dim, size in piece.sizes.items()),
-            chunks=piece.shape,
+            chunks=tuple(max(1, size) for size in piece.shape),
             dtype=piece.dtype,
             fill_value=np.nan if piece.dtype.kind == "f" else 0,
             attributes=_plain(piece.attrs),
