@@ -111,7 +111,7 @@ def _options(
 
 @app.command()
 def fit(
-    problem_files: Annotated[list[Path], typer.Argument(metavar="PROBLEM.toml ...")],
+    problem_files: Annotated[list[Path], typer.Argument(metavar="PROBLEM.toml")],
     out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same result.")] = None,
     draws: Annotated[int | None, typer.Option(help="Kept draws of each chain.")] = None,
