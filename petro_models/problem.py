@@ -129,6 +129,10 @@ class InverseProblem(ABC):
         """Give the point from which whitened NUTS climbs; None to sample the model as it stands."""
         return None
 
+    def competing_optima(self) -> str | None:
+        """Say what a sampler about one optimum would miss of the posterior; None if nothing."""
+        return None
+
     def _quantities(self) -> list[str]:
         """Name the posterior variables whose sensitivity to the priors matters."""
         return [rv.name for rv in self.model.free_RVs]
@@ -320,6 +324,17 @@ class InverseProblem(ABC):
         tree.attrs |= self._identity()
         return tree
 
+    def describe(self, result: Draws, seed: int) -> dict[str, Any]:
+        """Give the attributes of a fit: of which model it is a fit, and how it was made."""
+        return {
+            **self._identity(),
+            "seed": seed,
+            "sampler": result.sampler,
+            "sampler_notes": json.dumps(dict(result.notes)),
+            "device": str(jax.devices()[0].platform),
+            "created": pd.Timestamp.now("UTC").isoformat(timespec="seconds"),
+        }
+
     def derive(self, fit: xr.DataTree) -> xr.Dataset:
         """Compute the scientific answers of a fit of this problem anew."""
         self._require_own(fit)
@@ -384,14 +399,7 @@ class InverseProblem(ABC):
             "derived": self._derive(result, seed) if derived is None else derived,
         }
         fit = xr.DataTree.from_dict(groups)
-        fit.attrs |= {
-            **self._identity(),
-            "seed": seed,
-            "sampler": result.sampler,
-            "sampler_notes": json.dumps(dict(result.notes)),
-            "device": str(jax.devices()[0].platform),
-            "created": pd.Timestamp.now("UTC").isoformat(timespec="seconds"),
-        }
+        fit.attrs |= self.describe(result, seed)
         return fit, log_likelihood
 
     def _check(self, fit: xr.DataTree, result: Draws, log_likelihood: xr.Dataset) -> checks.Checks:

@@ -17,6 +17,7 @@ from petro_models.histories.problem import Histories
 from petro_models.histories.sections import garnet_section, join_profiles
 from petro_models.histories.simulate import simulate_history, simulate_section
 from petro_models.histories.simulate_inclusions import simulate_inclusions
+from petro_models.inference.batch import fit_many
 from petro_models.inference.checks import Check, Checks
 from petro_models.io.epma import read_epma, read_phase_seeds, read_spots
 from petro_models.io.equilibrium_tables import read_equilibrium_table
@@ -63,6 +64,7 @@ __all__ = [
     "datasets",
     "epma_maps",
     "epma_spots",
+    "fit_many",
     "garnet_inclusions",
     "garnet_profile",
     "garnet_profiles",

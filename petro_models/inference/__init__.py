@@ -1,5 +1,6 @@
 """Inference: every sampler takes a PyMC model and gives named draws; nothing here knows petrology.
 
-`nuts` (NumPyro, nutpie), `smc` (tempered, BlackJAX), `optimum` (MAP), `predictive` (prior and
-posterior predictive, log densities), `checks` (what a fit must pass).
+`nuts` (NumPyro, nutpie), `whitened` (NUTS, HMC and Laplace about one optimum), `smc` (tempered,
+BlackJAX), `optimum` (MAP), `batch` (many problems at once), `predictive` (prior and posterior
+predictive, log densities), `checks` (what a fit must pass).
 """

@@ -165,6 +165,15 @@ class MassTransfer(InverseProblem):
             return []
         return [{"mass_change": mode.mass_change} for mode in self._modes()]
 
+    def competing_optima(self) -> str | None:
+        """Say that frames compete, if they do: each has its own optimum."""
+        if not self._has_indicator and self.mobility != "group_bridge":
+            return None
+        weight = frames.mode_weights(self._modes())[0]
+        if weight >= ONE_FRAME:
+            return None
+        return f"frames compete: the leading one holds only {weight:.0%} (Laplace)"
+
     def _quantities(self) -> list[str]:
         dims = free_variable_dims(self.model)
         return [name for name in dims if not {"element", "protolith"} & set(dims[name])]

@@ -1,0 +1,212 @@
+"""One compiled sampler for all models of a family: whitened one by one, sampled side by side."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from numpyro.infer import HMC, NUTS
+
+from petro_models.inference.lifting import Data, Lifted
+from petro_models.inference.nuts import Point
+from petro_models.inference.summit import Summit, find_summit
+from petro_models.inference.whitened import STATISTICS, TRAJECTORY
+
+type Kernel = Literal["hmc", "nuts"]
+KERNELS: dict[str, type[HMC]] = {"hmc": HMC, "nuts": NUTS}
+SMALLEST_BATCH, LARGEST_BATCH = 4, 64
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How every item is sampled.
+
+    Attributes
+    ----------
+    draws, tune, chains
+        Kept draws and adaptation steps of each chain, and chains of each item.
+    kernel
+        ``hmc`` with trajectories of a set length, or ``nuts``.
+    target_accept
+        Acceptance that the step size aims at.
+    seed
+        Of the whole run; every item derives its own from it.
+    """
+
+    draws: int
+    tune: int
+    chains: int
+    kernel: Kernel
+    target_accept: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The draws of one item.
+
+    Attributes
+    ----------
+    values
+        Free variables by name, (chain, draw, ...).
+    statistics
+        The kernel's own by their names in NumPyro, (chain, draw).
+    """
+
+    values: dict[str, np.ndarray]
+    statistics: dict[str, np.ndarray]
+
+
+def item_seed(seed: int, item: int) -> int:
+    """Derive the seed of one item: it depends on nothing but the two numbers."""
+    return int(np.random.SeedSequence([seed, item]).generate_state(1)[0])
+
+
+class Climber:
+    """Finds the summits of a family's members with one compiled gradient.
+
+    The climb is a dialogue of many small steps, which a GPU would only slow down: it runs on the
+    CPU whatever the device of the sampler.
+
+    Parameters
+    ----------
+    lifted
+        The family's functions.
+    """
+
+    def __init__(self, lifted: Lifted) -> None:
+        self.lifted = lifted
+        self._device = jax.devices("cpu")[0]
+        self._compute = jax.jit(jax.value_and_grad(lifted.negative))
+        self._prior = jax.jit(jax.grad(lambda flat, data: -lifted.log_prior(flat, data)))
+        self._unconstrain = jax.jit(lifted.unconstrain)
+
+    def climb(self, member: int, initial: Point, start: Point) -> Summit:
+        """Climb to a member's highest point.
+
+        Parameters
+        ----------
+        member
+            Row of ``lifted.stacked``.
+        initial
+            The model's own starting point, by value variable.
+        start
+            Better values by variable name in natural units, as far as they are known.
+
+        Raises
+        ------
+        FitError
+            If the density or its curvature is not finite.
+        """
+        data = tuple(values[member] for values in self.lifted.stacked)
+        with jax.default_device(self._device):
+            return find_summit(
+                lambda flat: _plain(self._compute(flat, data)),
+                lambda flat: np.asarray(self._prior(flat, data)),
+                self._origin(initial, start, data),
+            )
+
+    def _origin(self, initial: Point, start: Point, data: Data) -> np.ndarray:
+        point = {name: np.asarray(value, float) for name, value in initial.items()}
+        here = self.lifted.constrain(ravel_pytree(point)[0], data)
+        point |= {name: np.asarray(value, float) for name, value in start.items() if name in point}
+        natural = [np.asarray(start.get(name, here[name])) for name in self.lifted.transformed]
+        moved = self._unconstrain(natural, data) if natural else {}
+        point |= {name: np.asarray(value) for name, value in moved.items()}
+        return np.asarray(ravel_pytree(point)[0])
+
+
+def sample_members(
+    lifted: Lifted,
+    members: Sequence[int],
+    items: Sequence[int],
+    summits: Sequence[Summit],
+    settings: Settings,
+    batch_size: int | None,
+) -> Iterator[Sampled]:
+    """Sample members of a family batch by batch, in the order given.
+
+    Parameters
+    ----------
+    lifted
+        The family's functions.
+    members
+        Which members, as rows of ``lifted.stacked``.
+    items
+        Their numbers in the whole run, from which their seeds derive.
+    summits
+        Where each was climbed to.
+    settings
+        How to sample.
+    batch_size
+        Members side by side; by default the next power of two, at most `LARGEST_BATCH`.
+    """
+    size = batch_size or _batch_size(len(members))
+    program = jax.jit(jax.vmap(_sampler(lifted, settings)))
+    key = jax.random.PRNGKey(settings.seed)
+    for begin in range(0, len(members), size):
+        chosen = range(begin, min(begin + size, len(members)))
+        padded = [*chosen] + [begin] * (size - len(chosen))
+        values, statistics = program(
+            jnp.stack([jax.random.fold_in(key, items[k]) for k in padded]),
+            np.stack([summits[k].optimum for k in padded]),
+            np.stack([summits[k].scale for k in padded]),
+            tuple(stack[[members[k] for k in padded]] for stack in lifted.stacked),
+        )
+        values = {name: np.asarray(value) for name, value in values.items()}
+        statistics = {name: np.asarray(value) for name, value in statistics.items()}
+        for row in range(len(chosen)):
+            yield Sampled(
+                {name: value[row] for name, value in values.items()},
+                {name: value[row] for name, value in statistics.items()},
+            )
+
+
+def _sampler(lifted: Lifted, settings: Settings) -> Any:
+    """Give the function that samples one item: key, optimum, scale, data -> draws, statistics."""
+
+    def sample(key: jax.Array, optimum: jax.Array, scale: jax.Array, data: Data) -> Any:
+        kernel = _kernel(lambda z: lifted.negative(optimum + scale @ z, data), settings)
+
+        def advance(state: Any, _: None) -> tuple[Any, Any]:
+            state = kernel.sample(state, (), {})
+            return state, (state.z, tuple(getattr(state, name) for name in STATISTICS))
+
+        def chain(chain_key: jax.Array) -> Any:
+            start_key, own_key = jax.random.split(chain_key)
+            origin = jax.random.normal(start_key, optimum.shape, optimum.dtype)
+            state = kernel.init(own_key, settings.tune, origin, (), {})
+            state = jax.lax.fori_loop(0, settings.tune, lambda _, s: advance(s, None)[0], state)
+            z, statistics = jax.lax.scan(advance, state, length=settings.draws)[1]
+            points = optimum + z @ scale.T
+            values = jax.vmap(lambda point: lifted.constrain(point, data))(points)
+            return values, dict(zip(STATISTICS, statistics, strict=True))
+
+        return jax.vmap(chain)(jax.random.split(key, settings.chains))
+
+    return sample
+
+
+def _kernel(potential: Any, settings: Settings) -> HMC:
+    if settings.kernel == "nuts":
+        return NUTS(potential_fn=potential, target_accept_prob=settings.target_accept)
+    return HMC(
+        potential_fn=potential,
+        trajectory_length=TRAJECTORY,
+        target_accept_prob=settings.target_accept,
+    )
+
+
+def _batch_size(count: int) -> int:
+    size = SMALLEST_BATCH
+    while size < min(count, LARGEST_BATCH):
+        size *= 2
+    return size
+
+
+def _plain(computed: tuple[jax.Array, jax.Array]) -> tuple[float, np.ndarray]:
+    value, gradient = computed
+    return float(value), np.asarray(gradient, float)
