@@ -119,8 +119,9 @@ def test_garnets_sampled_side_by_side_agree_with_the_one_item_path(garnets):
 
 
 def test_an_item_knows_nothing_of_its_neighbours_or_the_batch_size(sampled, suites):
-    others = [None, suites[1], suite(9), suite(2), None, suite(11)]
+    others = [None, suites[1], suite(9), suite(2), None, suite(11, n_elements=9)]
     fits = petro.fit_many(others, method="hmc", draws=DRAWS, seed=1, batch_size=3)
+    assert fits.attrs["structures_compiled"] == 2
     sd = summary(sampled, 1, "sd")
     for statistic in ("mean", "q05", "q95"):
         gap = np.abs(summary(fits, 1, statistic) - summary(sampled, 1, statistic))

@@ -112,12 +112,14 @@ def _verdict(
 
 
 def _summary(posterior: xr.Dataset) -> xr.Dataset:
-    over = ("chain", "draw")
-    quantiles = posterior.quantile(list(QUANTILES.values()), over)
-    parts = [posterior.mean(over), posterior.std(over)]
-    parts += [quantiles.isel(quantile=k, drop=True) for k in range(len(QUANTILES))]
-    joined = xr.concat(parts, dim="statistic", join="exact", coords="minimal", compat="override")
-    return joined.assign_coords(statistic=list(STATISTICS))
+    arrays = {}
+    for name, draws in posterior.data_vars.items():
+        values = draws.to_numpy()
+        quantiles = np.quantile(values, list(QUANTILES.values()), axis=(0, 1))
+        moments = np.stack([values.mean(axis=(0, 1)), values.std(axis=(0, 1))])
+        arrays[name] = (("statistic", *draws.dims[2:]), np.concatenate([moments, quantiles]))
+    labels = {d: c.values for d, c in posterior.coords.items() if d not in ("chain", "draw")}
+    return xr.Dataset(arrays, labels | {"statistic": list(STATISTICS)})
 
 
 def collate(outcomes: Sequence[Outcome], attributes: Mapping[str, Any]) -> xr.DataTree:

@@ -1,5 +1,6 @@
 """One compiled sampler for all models of a family: whitened one by one, sampled side by side."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,7 +18,9 @@ from petro_models.inference.whitened import STATISTICS, TRAJECTORY
 
 type Kernel = Literal["hmc", "nuts"]
 KERNELS: dict[str, type[HMC]] = {"hmc": HMC, "nuts": NUTS}
-SMALLEST_BATCH, LARGEST_BATCH = 4, 64
+LARGEST_BATCH = 64
+SHARES = 4
+"""Batches are a multiple of this, so that devices share them evenly."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class Climber:
         self._device = jax.devices("cpu")[0]
         self._compute = jax.jit(jax.value_and_grad(lifted.negative))
         self._prior = jax.jit(jax.grad(lambda flat, data: -lifted.log_prior(flat, data)))
+        self._constrain = jax.jit(lifted.constrain)
         self._unconstrain = jax.jit(lifted.unconstrain)
 
     def climb(self, member: int, initial: Point, start: Point) -> Summit:
@@ -111,11 +115,15 @@ class Climber:
 
     def _origin(self, initial: Point, start: Point, data: Data) -> np.ndarray:
         point = {name: np.asarray(value, float) for name, value in initial.items()}
-        here = self.lifted.constrain(ravel_pytree(point)[0], data)
-        point |= {name: np.asarray(value, float) for name, value in start.items() if name in point}
-        natural = [np.asarray(start.get(name, here[name])) for name in self.lifted.transformed]
-        moved = self._unconstrain(natural, data) if natural else {}
-        point |= {name: np.asarray(value) for name, value in moved.items()}
+        flat = ravel_pytree(point)[0]
+        known = {name: np.asarray(value, float) for name, value in start.items()}
+        if self.lifted.transformed:
+            missing = [name for name in self.lifted.transformed if name not in known]
+            here = self._constrain(flat, data) if missing else {}
+            natural = [known.get(name, here.get(name)) for name in self.lifted.transformed]
+            moved = self._unconstrain(natural, data)
+            known |= {name: np.asarray(value) for name, value in moved.items()}
+        point |= {name: value for name, value in known.items() if name in point}
         return np.asarray(ravel_pytree(point)[0])
 
 
@@ -142,10 +150,10 @@ def sample_members(
     settings
         How to sample.
     batch_size
-        Members side by side; by default the next power of two, at most `LARGEST_BATCH`.
+        Members side by side; by default equal batches of at most `LARGEST_BATCH`.
     """
     size = batch_size or _batch_size(len(members))
-    program = jax.jit(jax.vmap(_sampler(lifted, settings)))
+    program = _shared_out(jax.vmap(_sampler(lifted, settings)), size)
     key = jax.random.PRNGKey(settings.seed)
     for begin in range(0, len(members), size):
         chosen = range(begin, min(begin + size, len(members)))
@@ -163,6 +171,22 @@ def sample_members(
                 {name: value[row] for name, value in values.items()},
                 {name: value[row] for name, value in statistics.items()},
             )
+
+
+def _shared_out(function: Any, size: int) -> Any:
+    """Compile a function of batches so that every device takes an equal share of the items.
+
+    The devices of a CPU are its cores: side by side on one, items would leave the others idle.
+    """
+    devices = jax.local_devices()
+    if jax.default_backend() == "cpu":
+        devices = devices[: len(os.sched_getaffinity(0))]
+    while size % len(devices):
+        devices = devices[:-1]
+    mesh = jax.sharding.Mesh(np.array(devices), ("item",))
+    item = jax.sharding.PartitionSpec("item")
+    shared = jax.shard_map(function, mesh=mesh, in_specs=item, out_specs=item, check_vma=False)
+    return jax.jit(shared)
 
 
 def _sampler(lifted: Lifted, settings: Settings) -> Any:
@@ -201,10 +225,11 @@ def _kernel(potential: Any, settings: Settings) -> HMC:
 
 
 def _batch_size(count: int) -> int:
-    size = SMALLEST_BATCH
-    while size < min(count, LARGEST_BATCH):
-        size *= 2
-    return size
+    """Give the size of equal batches, so that little is filled up."""
+    if count <= SHARES:
+        return count
+    batches = -(-count // LARGEST_BATCH)
+    return -(-count // (batches * SHARES)) * SHARES
 
 
 def _plain(computed: tuple[jax.Array, jax.Array]) -> tuple[float, np.ndarray]:

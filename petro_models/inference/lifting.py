@@ -23,7 +23,7 @@ from pytensor.tensor.subtensor import AdvancedSubtensor
 from pytensor.tensor.type import TensorType
 
 type Place = tuple[int, int]
-"""A constant: number of the node that it enters (-1: an output itself), and as which input."""
+"""Where a constant enters: number of the node, and as which of its inputs."""
 type Data = tuple[jax.Array, ...]
 
 
