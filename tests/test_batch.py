@@ -197,6 +197,26 @@ def test_models_that_differ_in_numbers_share_functions_of_those_numbers(suites):
         assert float(lifted.negative(flat, data)) == pytest.approx(float(expected), rel=1e-12)
 
 
+def test_a_number_that_needs_no_double_precision_makes_no_structure_of_its_own():
+    def dated(age):
+        with pm.Model() as model:
+            start = pm.Normal("start", 0, 100)
+            pm.Normal("age", start, 0.3, observed=np.float64(age))
+        return model
+
+    ages = (80.0, 80.1, 79.5)
+    family = Family(trace(dated(ages[0])))
+    assert all(family.admit(trace(dated(age))) for age in ages[1:])
+    lifted = family.lift()
+    for row, age in enumerate(ages):
+        data = tuple(values[row] for values in lifted.stacked)
+        # One standard deviation away: half a unit, if the age was not rounded to single precision.
+        fall = lifted.log_likelihood(jnp.array([age]), data) - lifted.log_likelihood(
+            jnp.array([age + 0.3]), data
+        )
+        assert float(fall) == pytest.approx(0.5, rel=1e-9)
+
+
 def line(n_points, power=1, observed=1.0):
     with pm.Model() as model:
         slope = pm.LogNormal("slope", 0, 1)

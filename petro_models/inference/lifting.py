@@ -117,7 +117,7 @@ class Family:
             if node.op != twin.op or len(node.inputs) != len(twin.inputs):
                 return None
             for one, two in zip(node.inputs, twin.inputs, strict=True):
-                if one.type != two.type or self._references.get(one) != references.get(two):
+                if not _same_kind(one, two) or self._references.get(one) != references.get(two):
                     return None
         for one, two in zip(pattern.outputs, other.outputs, strict=True):
             if self._references.get(one) != references.get(two):
@@ -136,21 +136,24 @@ class Family:
         """Compile the family: constants that differ between members become arguments."""
         columns: dict[tuple[bytes, ...], list[Place]] = {}
         for place in sorted({place for item in self.items for place in item}):
-            kind = str(self.pattern.constants[place].type).encode()
-            content = (kind, *(value.tobytes() for value in self._column(place)))
-            columns.setdefault(content, []).append(place)
-        arguments = [self.pattern.constants[places[0]].type() for places in columns.values()]
+            column = self._column(place)
+            kind = str((self.pattern.constants[place].type, column.dtype)).encode()
+            columns.setdefault((kind, *(value.tobytes() for value in column)), []).append(place)
+        stacked = tuple(self._column(places[0]) for places in columns.values())
+        arguments = [
+            self.pattern.constants[places[0]].type.clone(dtype=str(column.dtype))()
+            for places, column in zip(columns.values(), stacked, strict=True)
+        ]
         lifted = {
             place: argument
             for argument, places in zip(arguments, columns.values(), strict=True)
             for place in places
         }
-        stacked = tuple(np.stack(self._column(places[0])) for places in columns.values())
         return Lifted.of(self.pattern, arguments, _rebuild(self.pattern, lifted), stacked)
 
-    def _column(self, place: Place) -> list[np.ndarray]:
+    def _column(self, place: Place) -> np.ndarray:
         default = np.asarray(_value(self.pattern.constants[place]))
-        return [item.get(place, default) for item in self.items]
+        return np.stack([item.get(place, default) for item in self.items])
 
 
 @dataclass(frozen=True)
@@ -257,6 +260,19 @@ def _equal(one: Variable, two: Variable) -> bool:
     return bool(first == second)
 
 
+def _same_kind(one: Any, two: Any) -> bool:
+    """Tell whether types agree, but for the precision of a constant.
+
+    PyTensor keeps a number in single precision where that loses nothing: 80.0, but not 80.1.
+    """
+    if one.type == two.type:
+        return True
+    if not all(isinstance(v, Constant) and isinstance(v.type, TensorType) for v in (one, two)):
+        return False
+    are_floats = all(v.type.dtype.startswith("float") for v in (one, two))
+    return are_floats and one.type.shape == two.type.shape
+
+
 def _may_differ(node: Apply, position: int) -> bool:
     """Tell whether a constant may become an argument: it must not decide on any shape."""
     variable: Any = node.inputs[position]
@@ -278,6 +294,6 @@ def _rebuild(pattern: Traced, lifted: dict[Place, Variable]) -> list[Variable]:
             lifted.get((number, position), copies.get(variable, variable))
             for position, variable in enumerate(node.inputs)
         ]
-        clone = node.clone_with_new_inputs(inputs)
+        clone = node.clone_with_new_inputs(inputs, strict=False)
         copies |= dict(zip(node.outputs, clone.outputs, strict=True))
     return [copies.get(output, output) for output in pattern.outputs]
