@@ -63,7 +63,8 @@ def _effective(values: np.ndarray) -> np.ndarray:
     """Give effective sample sizes, bounded as ArviZ bounds them where draws alternate."""
     size = values.shape[0] * values.shape[1]
     most = size * np.log10(size)
-    found = effective_sample_size(_split(values))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = effective_sample_size(_split(values))
     return np.where((found <= 0) | (found > most), most, found)
 
 
