@@ -12,6 +12,7 @@ from petro_models.errors import ConfigurationError, FitError
 from petro_models.histories import grains, plots, problem_file, summary
 from petro_models.histories.arrays import HistoryArrays
 from petro_models.histories.classical import bootstrap_points
+from petro_models.histories.data import GROWN_BULK, OWN_BULK, is_bulk_known
 from petro_models.histories.forward import path_values
 from petro_models.histories.isopleths import isopleth_posterior
 from petro_models.histories.problem import Histories
@@ -106,6 +107,35 @@ def test_figures_and_report_come_from_the_fit(
     page = problem.report(fit, tmp_path / "report.html").read_text()
     for anchor in ("path", "time", "rates", "clock", "profiles", "positions", "points"):
         assert f'id="{anchor}"' in page
+
+
+def test_a_fit_says_whether_the_bulk_of_the_table_is_that_of_the_rock(
+    single: tuple[Histories, xr.DataTree, xr.Dataset],
+) -> None:
+    """Known for simulated rocks and where the user says so; a measured garnet brings no bulk."""
+    problem, fit, _ = single
+    assert verdict(fit, "bulk of the table") == "PASS"
+    assert not any("No bulk composition" in line for line in problem.headline(fit))
+
+    measured = problem.data.copy()
+    del measured.attrs[GROWN_BULK]
+    of_nature = Histories.from_options(measured, problem.options)
+    found = {check.name: check for check in summary.own_checks(of_nature, fit)}
+    assert found["bulk of the table"].verdict == "REVIEW"
+    assert "White et al. 2014 Fig. 8 pelite" in found["bulk of the table"].finding
+    assert any("No bulk composition of this rock is known" in s for s in of_nature.headline(fit))
+    said = Histories.from_options(measured.assign_attrs({OWN_BULK: "yes"}), problem.options)
+    found = {check.name: check for check in summary.own_checks(said, fit)}
+    assert found["bulk of the table"].verdict == "PASS"
+
+
+def test_a_rock_simulated_from_another_bulk_is_not_taken_for_the_tables() -> None:
+    profiles, _, _ = simulate_history(bundled_table("white2014"), "heating", n_ages=0, seed=5)
+    other = Histories(profiles, bundled_table("pelite_high_pressure"))
+    assert not is_bulk_known(other.data)
+    assert is_bulk_known(
+        Histories(profiles, bundled_table("pelite_high_pressure"), own_bulk=True).data
+    )
 
 
 def test_dropping_three_quarters_of_the_points_widens_the_band(
@@ -309,10 +339,12 @@ def test_a_problem_file_reads_a_history(real_data, tmp_path) -> None:
             "profiles": str(folder / "profiles.csv"),
             "ages": str(folder / "ages.csv"),
             "bundled_table": "white2014",
+            "own_bulk": True,
         }
     )
     data = problem_file.read(values, tmp_path)
     assert data.sizes["zone"] == 3
+    assert is_bulk_known(data)
     assert Histories.from_options(data, {}).options["growth_law"] == "arrhenius"
     with pytest.raises(ConfigurationError, match="either equilibrium"):
         problem_file.settle({"profiles": "p.csv"})

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from petro_models.histories import plots
+from petro_models.histories.data import is_bulk_known, table_bulk
 from petro_models.histories.equilibria import KNOWN
 from petro_models.histories.plot_inclusions import plot_inclusions
 from petro_models.report.cards import Block, Card, Paragraph, Table, figure_card, interval, number
@@ -284,6 +285,8 @@ def _table_rows(problem: "Histories") -> list[list[str]]:
     return [
         ["table", str(problem.data.attrs.get("table_title", "unnamed"))],
         ["engine", str(problem.data.attrs.get("table_engine", "not said"))],
+        ["bulk of the table", table_bulk(problem.data.attrs, "table_") or "not said"],
+        ["bulk of the rock", "that of the table" if is_bulk_known(problem.data) else "not known"],
         [
             "pressure of the table",
             f"{table.pressure_kbar[0]:g} to {table.pressure_kbar[-1]:g} kbar",

@@ -16,6 +16,8 @@ from petro_models.histories.schema import (
 )
 from petro_models.thermodynamics.tables import AXES, COMPONENTS, VARIABLES
 
+OWN_BULK, GROWN_BULK = "table_is_of_own_bulk", "grown_from_bulk"
+"""Attributes: the user knows that the table's bulk is the rock's; bulk that a simulation used."""
 DEFAULT_SD = 0.005
 """One standard deviation of a fraction where a profile states none: usual for microprobe work."""
 
@@ -175,8 +177,16 @@ def join(
     equilibrium: xr.Dataset | None,
     ages: xr.Dataset | None = None,
     inclusions: xr.Dataset | None = None,
+    own_bulk: bool = False,
 ) -> xr.Dataset:
     """Join profiles with their table, ages and inclusions into the data of one history.
+
+    Parameters
+    ----------
+    profiles, equilibrium, ages, inclusions
+        The parts; None for what there is not.
+    own_bulk
+        Whether the table was made for this rock's own bulk composition.
 
     Raises
     ------
@@ -209,8 +219,25 @@ def join(
     for key in ("title", "engine", "database", "bulk", "bulk_name", "caution"):
         if equilibrium is not None and key in equilibrium.attrs:
             data.attrs[f"table_{key}"] = str(equilibrium.attrs[key])
+    if own_bulk:
+        data.attrs[OWN_BULK] = "yes"
     validate_history_data(data)
     return data
+
+
+def table_bulk(attributes: Mapping[str, object], prefix: str = "") -> str:
+    """Name the bulk composition that a table was made for; empty where the table does not say."""
+    for key in ("bulk_name", "bulk"):
+        if attributes.get(f"{prefix}{key}"):
+            return str(attributes[f"{prefix}{key}"])
+    return ""
+
+
+def is_bulk_known(data: xr.Dataset) -> bool:
+    """Tell whether the table's bulk is known to be that of the rock."""
+    if data.attrs.get(OWN_BULK) == "yes":
+        return True
+    return data.attrs.get(GROWN_BULK) == table_bulk(data.attrs, "table_")
 
 
 def _with_sections(profiles: xr.Dataset) -> xr.Dataset:

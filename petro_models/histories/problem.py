@@ -72,6 +72,9 @@ class Histories(InverseProblem):
     diffusion
         Whether zoning is blurred by diffusion after it grew (the last forward stage); off by
         default. It needs a growth law with a clock.
+    own_bulk
+        Whether the table was made for this rock's own bulk composition. Where nobody says so, the
+        fit is flagged: the garnet of another bulk gives other pressures and temperatures.
 
     Raises
     ------
@@ -97,6 +100,7 @@ class Histories(InverseProblem):
         nodes: int = N_NODES,
         smoothing: str = "timeless",
         diffusion: bool = False,
+        own_bulk: bool = False,
     ) -> None:
         options = {
             "growth_law": growth_law,
@@ -106,7 +110,7 @@ class Histories(InverseProblem):
             "smoothing": smoothing,
             "diffusion": "on" if diffusion else "off",
         }
-        self._set_up(join(profiles, equilibrium, ages, inclusions), options)
+        self._set_up(join(profiles, equilibrium, ages, inclusions, own_bulk), options)
 
     @classmethod
     def from_options(cls, data: xr.Dataset, options: Mapping[str, str]) -> "Histories":

@@ -68,6 +68,11 @@ DATA = {
     "bundled_table": Key(
         schema.one_of(tuple(BUNDLED)), meaning="or one that is shipped", example="white2014"
     ),
+    "own_bulk": Key(
+        schema.FLAG,
+        meaning="true if the table was made for this rock's own bulk composition",
+        example=True,
+    ),
     "sd": Key(
         schema.NUMBER | schema.NUMBERS,
         meaning="of a fraction, one sigma, where the file has no sd_ columns",
@@ -102,7 +107,7 @@ def settle(values: Values) -> Values:
             raise ConfigurationError(
                 'profiles and inclusions are missing: profiles = "FILE" or inclusions = "FILE"'
             )
-        for key in ("equilibrium", "bundled_table", "sd", "number_density"):
+        for key in ("equilibrium", "bundled_table", "own_bulk", "sd", "number_density"):
             if key in values:
                 raise ConfigurationError(f"{key} goes with profiles, which are not given")
         return values
@@ -132,7 +137,7 @@ def read(values: Values, folder: Path) -> xr.Dataset:
         table = read_equilibrium_table(folder / values["equilibrium"])
     else:
         table = bundled_table(values["bundled_table"])
-    return join(profiles, table, ages, inside)
+    return join(profiles, table, ages, inside, values.get("own_bulk", False))
 
 
 def _has_zoning(values: Values) -> bool:

@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from petro_models.errors import DataError, nearest
-from petro_models.histories.data import garnet_profiles, zone_ages
+from petro_models.histories.data import GROWN_BULK, garnet_profiles, table_bulk, zone_ages
 from petro_models.histories.growth import arrhenius_slowness
 from petro_models.histories.sections import off_centre
 from petro_models.thermodynamics.diffusion import diffuse
@@ -186,6 +186,7 @@ def simulate_history(
         number_density={str(g + 1): float(density[g]) for g in range(n_grains)},
         source=f"simulated ({chosen.meaning}, seed {seed})",
     )
+    profiles.attrs[GROWN_BULK] = table_bulk(equilibrium.attrs)
     joined = [np.concatenate(parts) for parts in zip(*truth_rows, strict=True)]
     truth = xr.Dataset(
         {

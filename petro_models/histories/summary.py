@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from pymc_extras.prior import Prior
 
+from petro_models.histories.data import is_bulk_known, table_bulk
 from petro_models.histories.growth import clock_name
 from petro_models.histories.inclusion_summary import inclusion_checks, inclusion_statistics
 from petro_models.inference.checks import Check
@@ -34,6 +35,11 @@ def headline(problem: "Histories", fit: xr.DataTree) -> list[str]:
         sentences.append(
             "The table does not fit this garnet: its bulk is not the bulk that grew it, and the "
             "numbers below mean little."
+        )
+    if problem.arrays.has_profiles and not is_bulk_known(problem.data):
+        sentences.append(
+            "No bulk composition of this rock is known: the answers hold for "
+            f"{_bulk_words(problem)}."
         )
     dim, prefix = problem.arrays.places[0]
     what = "analysis" if problem.arrays.has_profiles else "inclusion"
@@ -70,7 +76,9 @@ def own_checks(problem: "Histories", fit: xr.DataTree) -> list[Check]:
     """Check the table's fit, the clock, the edge of garnet's field, unseen time and diffusion."""
     derived = fit["derived"].to_dataset()
     arrays = problem.arrays
-    found = [_table_fit(fit), _table_edge(problem, derived)] if arrays.has_profiles else []
+    found = []
+    if arrays.has_profiles:
+        found = [_table_fit(fit), _bulk(problem), _table_edge(problem, derived)]
     if arrays.has_inclusions:
         found += inclusion_checks(problem, fit)
     if arrays.has_sections and not problem.priors.is_known("cut_offset_um"):
@@ -161,6 +169,28 @@ def _table_fit(fit: xr.DataTree) -> Check:
         finding,
         "the bulk of the table is not the bulk that grew this garnet: use a table with the "
         "fractionation axis of such growth, or the rock's own bulk",
+    )
+
+
+def _bulk(problem: "Histories") -> Check:
+    """Tell whether anyone says that the table was made for this rock."""
+    if is_bulk_known(problem.data):
+        return Check("bulk of the table", "PASS", f"the rock's own: {_bulk_words(problem)}")
+    return Check(
+        "bulk of the table",
+        "REVIEW",
+        f"nothing says that this rock has {_bulk_words(problem)}",
+        "make a table for the rock's analysed bulk (make_equilibrium_table) and say so with "
+        "own_bulk=True; a table of another pelite has moved P by 3 to 6 kbar",
+    )
+
+
+def _bulk_words(problem: "Histories") -> str:
+    name = table_bulk(problem.data.attrs, "table_")
+    return (
+        f"the bulk of the table, {name}"
+        if name
+        else "the bulk of the table, which it does not name"
     )
 
 
