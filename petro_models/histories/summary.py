@@ -181,7 +181,7 @@ def _bulk(problem: "Histories") -> Check:
         "REVIEW",
         f"nothing says that this rock has {_bulk_words(problem)}",
         "make a table for the rock's analysed bulk (make_equilibrium_table) and say so with "
-        "own_bulk=True; a table of another pelite has moved P by 3 to 6 kbar",
+        "own_bulk=True; a table of another pelite has moved P by 4 kbar and more",
     )
 
 
