@@ -19,15 +19,6 @@ CLEAR, COMPETING, BROKEN, MISSING = 4, 4, 5, 6
 """Numbers of clear suites, and of the items after them."""
 
 
-class Unreachable(petro.MassTransfer):
-    """A suite whose climb starts nowhere."""
-
-    kind = "unreachable"
-
-    def _starting_points(self):
-        return [{"mass_change": np.full(3, np.nan)}]
-
-
 def suite(seed, n_elements=8, **settings):
     """Three altered rocks of which half the elements stayed: one clear frame unless told."""
     settings = {"immobile_share": 0.5} | settings
@@ -38,7 +29,8 @@ def suite(seed, n_elements=8, **settings):
 @pytest.fixture(scope="module")
 def suites():
     competing = suite(3, immobile_share=0.375, co_moving_share=0.375)
-    broken = Unreachable(suite(8).data)
+    broken = suite(8)
+    broken._starting_points = lambda: [{"mass_change": np.full(3, np.nan)}]
     return [*(suite(seed) for seed in range(CLEAR)), competing, broken, None]
 
 
@@ -108,8 +100,8 @@ def test_garnets_sampled_side_by_side_agree_with_the_one_item_path(garnets):
     one = problem.derive(fits["items/0"])
     two = problem._derive(alone, 0)
     # Two runs of some 400 effective draws: 0.07 sd of difference in a mean, 0.15 sd in a quantile
-    # of 5 %; three times that for the worst of ten positions.
-    tolerance = {"mean": 0.25, "q05": 0.45, "q95": 0.45}
+    # of 5 %; four times that for the worst of twenty.
+    tolerance = {"mean": 0.28, "q05": 0.6, "q95": 0.6}
     for name in ("pressure_kbar", "temperature_C"):
         sd = two[name].sel(statistic="sd").to_numpy()
         for statistic, widths in tolerance.items():
@@ -156,13 +148,12 @@ def test_a_broken_item_says_so_and_spares_the_rest(sampled):
 
 
 def test_an_item_that_cannot_even_be_declared_spares_the_rest(suites):
-    class Unspeakable(petro.MassTransfer):
-        kind = "unspeakable"
+    def no_method():
+        raise ZeroDivisionError("no rock")
 
-        def _choose_method(self):
-            raise ZeroDivisionError("no rock")
-
-    fits = petro.fit_many([Unspeakable(suites[0].data), suites[1]], draws=50)
+    unspeakable = suite(0)
+    unspeakable._choose_method = no_method
+    fits = petro.fit_many([unspeakable, suites[1]], draws=50)
     assert list(fits["status"]["status"].values) == ["failed", "ok"]
     assert fits["status"]["message"][0] == "ZeroDivisionError: no rock"
 

@@ -39,7 +39,6 @@ from petro_models.cluster.work import records_of, seed_of, write_plan
 from petro_models.errors import FitError
 from petro_models.inference.draws import Sampled
 from petro_models.io.fits import load
-from petro_models.phase_maps.derived import derive
 from petro_models.phase_maps.tiles import PROBLEM, SAMPLED
 from petro_models.problem import problem_of
 from petro_models.runs import engine_maker
@@ -81,14 +80,15 @@ def test_merged_tiles_equal_the_whole_map_within_single_precision(serial):
     xr.testing.assert_identical(
         merged["posterior"].to_dataset().drop_attrs(), sampled.draws.posterior.drop_attrs()
     )
-    whole = derive(
-        problem.data, problem.observations, problem.priors, sampled.draws.posterior, sampled.seed
-    )
+    whole = problem.derive_from(sampled.draws, sampled.seed)
     found = merged["derived"].to_dataset()
     assert set(found.variables) == set(whole.variables)
     for name, values in whole.data_vars.items():
+        name = str(name)
         assert found[name].dtype == values.dtype
-        np.testing.assert_allclose(found[name], values, rtol=2e-6, atol=2e-6, err_msg=str(name))
+        # A variance is a difference of squares that nearly cancel: of 50 wt%, 2500 x 6e-8 of each.
+        rtol, atol = (2e-2, 1e-4) if name.endswith("_sd") else (2e-6, 2e-6)
+        np.testing.assert_allclose(found[name], values, rtol=rtol, atol=atol, err_msg=name)
     assert merged.attrs["model_id"] == problem.model_id
     assert {"report.html", "resolved.toml"} <= {path.name for path in serial.parent.iterdir()}
 
@@ -155,11 +155,12 @@ def test_failing_tile_is_recorded_and_the_others_are_done(begun, capsys):
     broken.write_bytes(b"not what was written")
     records = run_items(begun, SerialEngine, show=False)
     failed = [record for record in records if record.state == "failed"]
-    assert [record.item for record in failed] == ["rows 10 to 11"]
+    # Its neighbours cannot do without its pixels at their borders.
+    assert [record.item for record in failed] == ["rows 8 to 9", "rows 10 to 11", "rows 12 to 13"]
     assert failed[0].message
     assert cli.run(["status", str(begun.parent)]) == 0
     said = capsys.readouterr().out
-    assert f"{TILES} of {TILES + 1} done, 1 failed" in said
+    assert f"{TILES - 2} of {TILES + 1} done, 3 failed" in said
     assert failed[0].message[:20] in said
     assert cli.run(["merge", str(begun.parent)]) == 1
     assert "rows 10 to 11: failed" in capsys.readouterr().err

@@ -364,7 +364,7 @@ def test_map_problem_reads_maps_spots_and_formulae(map_folder):
     assert problem.options == {
         "axes": "one",
         "mixtures": "all",
-        "neighbours": "none",
+        "neighbours": "auto",
         "pixels": "400",
     }
     assert problem.data["phase"].values.tolist() == ["Quartz", "Garnet", "Muscovite"]

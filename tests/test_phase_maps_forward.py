@@ -4,7 +4,13 @@ from scipy.stats import dirichlet
 
 from petro_models.phase_maps import forward
 from petro_models.phase_maps.anchors import find_anchors
-from petro_models.phase_maps.cells import make_cells, pair_patch, triple_patch
+from petro_models.phase_maps.cells import (
+    COARSE_PAIR_EDGES,
+    PAIR_EDGES,
+    make_cells,
+    pair_patch,
+    triple_patch,
+)
 
 DRAWS = 200_000
 
@@ -130,7 +136,7 @@ def test_axes_and_dispersion_give_each_phase_the_covariance_of_its_draws(phases,
 
 
 def test_mixed_cells_have_the_moments_of_mixtures_drawn_one_by_one(phases, generator):
-    cells = make_cells(["a", "b", "c"], cells_per_pair=2)
+    cells = make_cells(["a", "b", "c"], edges=(0.0, 0.5, 1.0))
     mean, drawn = draw_phases(phases, DRAWS, generator)
     found_mean, found_covariance = forward.mixed_moments(
         mean, forward.phase_covariance(**phases), cells.fraction, cells.spread
@@ -185,9 +191,9 @@ def test_counting_adds_the_noise_of_one_pixel_or_of_an_average(averaged, generat
 # -- cells ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cells_per_pair", [1, 3, 4, 11])
-def test_cells_of_a_pair_add_up_to_a_uniform_fraction_however_coarse(cells_per_pair):
-    cells = make_cells(["a", "b", "c"], cells_per_pair=cells_per_pair)
+@pytest.mark.parametrize("edges", [(0.0, 1.0), PAIR_EDGES, COARSE_PAIR_EDGES, (0.0, 0.01, 1.0)])
+def test_cells_of_a_pair_add_up_to_a_uniform_fraction_wherever_it_is_cut(edges):
+    cells = make_cells(["a", "b", "c"], edges=edges)
     for pair, (j, k) in enumerate(cells.pairs):
         mine = cells.pair_of_cell == pair
         share, mean = cells.share[mine], cells.fraction[mine]
@@ -197,6 +203,8 @@ def test_cells_of_a_pair_add_up_to_a_uniform_fraction_however_coarse(cells_per_p
         between = share @ (mean[:, j] - 0.5) ** 2
         assert between + share @ cells.spread[mine][:, j, j] == pytest.approx(1 / 12)
         np.testing.assert_allclose(cells.spread[mine][:, j, k], -cells.spread[mine][:, j, j])
+        inside = cells.cells_along(pair, mean[:, j])
+        np.testing.assert_array_equal(inside, np.flatnonzero(mine))
 
 
 def test_cells_of_three_phases_and_of_fine_mixtures_have_the_moments_of_a_dirichlet():

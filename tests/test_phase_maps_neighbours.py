@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from petro_models import PhaseMaps
-from petro_models.phase_maps.neighbours import find_neighbours, pseudo_likelihood, relation
+from petro_models.phase_maps.derived import neighbour_weights
+from petro_models.phase_maps.neighbours import (
+    NeighbourWeights,
+    blocks_of,
+    learn_neighbourhood,
+    learn_relation,
+    uses_neighbours,
+)
 from petro_models.phase_maps.observations import flat_counts
 from petro_models.phase_maps.pixel_draws import draw_pixels
 from petro_models.phase_maps.pixels import PixelEngine
@@ -19,60 +26,141 @@ def few_counts():
     return maps, spots, truth
 
 
-def test_classes_that_never_meet_by_more_than_chance_have_the_relation_one(generator):
-    labels = generator.choice(3, SHAPE, p=[0.5, 0.3, 0.2])
-    found = relation(np.eye(3, dtype=np.float32)[labels.ravel()], SHAPE)
+def known(labels, size):
+    """Densities of pixels whose cells are known for sure (y, x, cell)."""
+    return np.eye(size, dtype=np.float32)[labels]
+
+
+def test_cells_that_meet_by_chance_alone_have_the_relation_one(generator):
+    weight = np.array([0.5, 0.3, 0.2])
+    labels = generator.choice(3, SHAPE, p=weight)
+    share, found = learn_relation([known(labels, 3)], weight)
     # 7,080 meetings; the rarest pair is expected 283 times, so its share is known to 6 %.
     np.testing.assert_allclose(found, 1, atol=0.25)
+    # Pixels at the edge meet fewer: 2 of 60 rows and columns.
+    np.testing.assert_allclose(share, np.bincount(labels.ravel()) / labels.size, atol=0.01)
 
 
 def test_halves_of_a_map_meet_at_their_border_alone():
     labels = np.zeros(SHAPE, dtype=int)
     labels[:, 30:] = 1
-    found = relation(np.eye(2, dtype=np.float32)[labels.ravel()], SHAPE)
+    _, found = learn_relation([known(labels, 2)], np.array([0.5, 0.5]))
     # Either way over each of 2 x 59 x 60 sides, 60 of them across; 20 more meetings by chance.
     meetings = 2 * 2 * 59 * 60
     across = (60 + 20 * 0.25) / (meetings + 20) / 0.25
-    np.testing.assert_allclose(found[[0, 1], [1, 0]], across)
-    np.testing.assert_allclose(np.diag(found), 2 - found[0, 1], rtol=1e-6)
+    np.testing.assert_allclose(found[[0, 1], [1, 0]], across, rtol=1e-4)
+    np.testing.assert_allclose(np.diag(found), 2 - across, rtol=1e-4)
 
 
-def test_neighbours_that_say_nothing_change_no_likelihood(generator):
-    chance = generator.dirichlet(np.ones(3), 500)
-    nothing = np.zeros((500, 3))
-    weight = np.array([0.2, 0.3, 0.5])
-    assert pseudo_likelihood(1.0, nothing, chance, weight) == pytest.approx(0.0)
+def test_relation_is_learnt_from_pixels_that_are_known_by_chance_only(generator):
+    # Stripes of three pixels; what each pixel's counts say is right by odds of some 4.5 to 1.
+    labels = np.tile(np.repeat([0, 1], 3), 40)[None].repeat(120, axis=0)
+    evidence = 1.5 * (2 * labels - 1) + np.sqrt(2 * 1.5) * generator.normal(size=labels.shape)
+    densities = np.exp(np.stack([-evidence / 2, evidence / 2], axis=-1))
+    densities /= densities.max(axis=-1, keepdims=True)
+    share, found = learn_relation([densities.astype(np.float32)], np.array([0.5, 0.5]))
+    # Beside each other 2 of 3 meetings are alike, below each other all: 5 in 6, so 5/6 over 1/2;
+    # the rounds, which start from 0.6 alike, end a little short of it.
+    np.testing.assert_allclose(np.diag(found), 10 / 6, atol=0.1)
+    np.testing.assert_allclose(share, 0.5, atol=0.02)
+
+
+def test_blocks_are_of_the_map_and_spread_over_it():
+    assert blocks_of(60, 50, 32) == [(slice(0, 60), slice(0, 50))]
+    rows, columns = zip(*blocks_of(1000, 2001, 32), strict=True)
+    assert len(rows) == 32
+    assert max(part.stop for part in rows) == 1000
+    assert max(part.stop for part in columns) == 2001
+    assert np.ptp([part.start for part in columns]) > 1500
+
+
+def test_rows_and_scattered_pixels_are_weighed_alike(few_counts, generator):
+    maps, spots, _ = few_counts
+    problem = PhaseMaps(maps, spots)
+    engine = PixelEngine.at_anchors(problem.observations)
+    near = neighbour_weights(engine, problem.data["counts"])
+    alone, _ = engine.coarse_posterior(flat_counts(problem.data))
+    everywhere = near.of_rows(alone)
+    place = generator.choice(80 * 80, 500, replace=False)
+    some = near.at(problem.data["counts"], *np.divmod(place, 80))
+    np.testing.assert_allclose(some, everywhere[place], rtol=2e-4, atol=2e-4)
+
+
+def test_tiles_of_rows_and_the_whole_map_agree(few_counts, monkeypatch):
+    maps, spots, _ = few_counts
+    problem = PhaseMaps(maps, spots)
+    engine = PixelEngine.at_anchors(problem.observations)
+    near = neighbour_weights(engine, problem.data["counts"])
+    counts = flat_counts(problem.data)
+    whole = engine.compute(counts, neighbours=near)
+    monkeypatch.setattr(NeighbourWeights, "tile", 7 * 80)
+    parts = engine.compute(counts, neighbours=near)
+    np.testing.assert_allclose(parts.fraction, whole.fraction, atol=2e-4)
+    np.testing.assert_allclose(parts.pure, whole.pure, atol=2e-4)
 
 
 def test_pixels_in_any_order_learn_nothing_from_each_other(few_counts, generator):
     maps, spots, _ = few_counts
-    engine = PixelEngine.at_anchors(PhaseMaps(maps, spots).observations)
-    counts = flat_counts(maps)
-    moved = {}
+    problem = PhaseMaps(maps, spots)
+    engine = PixelEngine.at_anchors(problem.observations)
+    counts = flat_counts(problem.data)
+    told = {}
     for name, pixels in (("shuffled", generator.permutation(counts)), ("in place", counts)):
-        near = find_neighbours(engine, pixels, (80, 80)).log_weight
-        change = engine.class_probability(pixels, near) - engine.class_probability(pixels)
-        moved[name] = float(np.abs(change).sum(axis=1).mean())
-    # Some chance resemblance is learnt: a tenth of what the map in place teaches.
-    assert moved["shuffled"] < 0.2 * moved["in place"]
+        grid = problem.data["counts"].copy(data=pixels.T.reshape(problem.data["counts"].shape))
+        share, relation, _ = learn_neighbourhood(engine, grid)
+        told[name] = float((np.outer(share, share) * relation * np.log(relation)).sum())
+    # What a meeting tells of a cell, in nats; some hundreds of relations fit some chance.
+    assert told["in place"] > 1
+    assert told["shuffled"] < 0.05
 
 
 def test_neighbours_help_fractions_where_counts_are_few_and_stay_honest(few_counts):
     maps, spots, truth = few_counts
-    engine = PixelEngine.at_anchors(PhaseMaps(maps, spots).observations)
-    counts = flat_counts(maps)
-    known = truth["phase_fraction"].to_numpy().reshape(4, -1).T
-    near = find_neighbours(engine, counts, (80, 80)).log_weight
+    problem = PhaseMaps(maps, spots)
+    engine = PixelEngine.at_anchors(problem.observations)
+    counts = flat_counts(problem.data)
+    fraction = truth["phase_fraction"].to_numpy().reshape(4, -1).T
+    near = neighbour_weights(engine, problem.data["counts"])
     alone, helped = engine.compute(counts), engine.compute(counts, neighbours=near)
-    errors = [np.sqrt(np.mean((a.fraction - known) ** 2)) for a in (alone, helped)]
-    assert errors[1] < 0.75 * errors[0]
+    errors = [np.sqrt(np.mean((a.fraction - fraction) ** 2)) for a in (alone, helped)]
+    assert errors[1] < 0.7 * errors[0]
     mixed = (helped.fraction > 0.02) & (helped.fraction < 0.98)
-    held = (known >= helped.fraction_low - 1e-5) & (known <= helped.fraction_high + 1e-5)
+    held = (fraction >= helped.fraction_low - 1e-5) & (fraction <= helped.fraction_high + 1e-5)
     assert 0.84 < held[mixed].mean() < 0.98
     # Sums and maps use the same weights.
-    mean = engine.mean_fractions(counts, engine.parameters, near)
+    place = np.arange(len(counts))
+    added = near.at(problem.data["counts"], *np.divmod(place, 80))
+    mean = engine.mean_fractions(counts, engine.parameters, added)
     whole = (helped.fraction * (1 - helped.unknown)[:, None]).sum(axis=0)
     np.testing.assert_allclose(mean, whole / (1 - helped.unknown).sum(), atol=0.006)
+
+
+def test_probabilities_of_being_pure_come_true_where_counts_are_not_few():
+    maps, spots, truth = simulate_phase_maps(96, 96, counts_per_pixel=600, seed=3)
+    problem = PhaseMaps(maps, spots)
+    assert uses_neighbours("auto", problem.observations)
+    engine = PixelEngine.at_anchors(problem.observations)
+    near = neighbour_weights(engine, problem.data["counts"])
+    claimed = engine.compute(flat_counts(problem.data), neighbours=near).pure.max(axis=1)
+    pure = truth["phase_fraction"].max("phase").to_numpy().ravel() > 0.999
+    open_question = (claimed > 0.1) & (claimed < 0.9)
+    # Some 600 pixels: sd 0.02; 0.06 of bias is what neighbours were seen to leave.
+    assert claimed[open_question].mean() == pytest.approx(pure[open_question].mean(), abs=0.1)
+
+
+def test_few_counts_leave_every_pixel_to_itself_unless_asked(few_counts):
+    maps, spots, _ = few_counts
+    observed = PhaseMaps(maps, spots).observations
+    assert not uses_neighbours("auto", observed)
+    assert uses_neighbours("potts", observed)
+
+
+def test_a_map_of_two_rows_has_no_pixels_to_learn_from(few_counts):
+    maps, spots, _ = few_counts
+    problem = PhaseMaps(maps, spots)
+    engine = PixelEngine.at_anchors(problem.observations)
+    near = neighbour_weights(engine, problem.data["counts"].isel(y=slice(0, 2)))
+    assert near.neighbourhood.strength == 0
 
 
 def test_the_option_runs_from_problem_to_pixel_draws(few_counts):

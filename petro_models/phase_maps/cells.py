@@ -8,13 +8,17 @@ the fraction's mean and variance inside it, so that a coarse grid is unbiased.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
 UNKNOWN = "unknown"
 THREE_PHASES = "three phases"
 FINE_MIXTURE = "fine mixture"
+PAIR_EDGES = (0.0, 0.08, 0.3, 0.7, 0.92, 1.0)
+"""Where the fraction of a pair is cut: narrow at its ends, which look like the pure phases."""
+COARSE_PAIR_EDGES = (0.0, 0.1, 0.5, 0.9, 1.0)
+"""The same for maps of many phases, whose pairs are many."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Cells:
         Weight of a cell inside its class (cell,).
     class_of_cell
         Index of the class of each cell, in the order of `classes`.
+    edges
+        Where the fraction of the first phase of a pair is cut, 0 to 1; its cells ascend.
     """
 
     phases: tuple[str, ...]
@@ -43,6 +49,7 @@ class Cells:
     share: np.ndarray
     class_of_cell: np.ndarray
     has_fine_mixture: bool
+    edges: tuple[float, ...]
 
     @property
     def classes(self) -> list[str]:
@@ -73,6 +80,11 @@ class Cells:
         is_triple = (self.class_of_cell == first) & bool(self.triples)
         return np.where(is_triple, np.cumsum(is_triple) - 1, -1)
 
+    def cells_along(self, pair: int, fraction: np.ndarray) -> np.ndarray:
+        """Give the cells of a pair that hold these fractions of its first phase."""
+        place = np.searchsorted(self.edges[1:-1], fraction, side="right")
+        return np.flatnonzero(self.pair_of_cell == pair)[place]
+
 
 def make_cells(
     phases: Sequence[str],
@@ -80,7 +92,7 @@ def make_cells(
     *,
     triples: bool = True,
     fine_mixture: bool = True,
-    cells_per_pair: int = 4,
+    edges: Sequence[float] = PAIR_EDGES,
 ) -> Cells:
     """Lay out the cells of a map.
 
@@ -93,8 +105,8 @@ def make_cells(
         all their pairs may.
     triples, fine_mixture
         Whether these classes exist (they need three phases).
-    cells_per_pair
-        Cells along the fraction of a pair.
+    edges
+        Where the fraction of a pair is cut into cells, 0 to 1.
     """
     count = len(phases)
     chosen = tuple(combinations(range(count), 2)) if pairs is None else tuple(pairs)
@@ -109,10 +121,11 @@ def make_cells(
         rows.append((np.eye(count)[k], np.zeros((count, count)), 1.0, k))
     for number, (j, k) in enumerate(chosen):
         direction = np.eye(count)[j] - np.eye(count)[k]
-        spread = np.outer(direction, direction) / (12 * cells_per_pair**2)
-        for node in (np.arange(cells_per_pair) + 0.5) / cells_per_pair:
-            mean = node * np.eye(count)[j] + (1 - node) * np.eye(count)[k]
-            rows.append((mean, spread, 1 / cells_per_pair, count + number))
+        for low, high in pairwise(edges):
+            middle, width = 0.5 * (low + high), high - low
+            mean = middle * np.eye(count)[j] + (1 - middle) * np.eye(count)[k]
+            spread = np.outer(direction, direction) * width**2 / 12
+            rows.append((mean, spread, width, count + number))
     next_class = count + len(chosen)
     for three in threes:
         rows.append((*_dirichlet(count, three, 1.0), 1 / len(threes), next_class))
@@ -121,7 +134,9 @@ def make_cells(
     if fine:
         rows.append((*_dirichlet(count, range(count), 1.0), 1.0, next_class))
     fraction, spread_of, share, class_of_cell = map(np.array, zip(*rows, strict=True))
-    return Cells(tuple(phases), chosen, threes, fraction, spread_of, share, class_of_cell, fine)
+    return Cells(
+        tuple(phases), chosen, threes, fraction, spread_of, share, class_of_cell, fine, tuple(edges)
+    )
 
 
 def _dirichlet(

@@ -8,7 +8,11 @@ import xarray as xr
 from petro_models.inference import progress
 from petro_models.inference.predictive import thin
 from petro_models.phase_maps.map_totals import MapTotals
-from petro_models.phase_maps.neighbours import find_neighbours
+from petro_models.phase_maps.neighbours import (
+    Neighbourhood,
+    NeighbourWeights,
+    learn_neighbourhood,
+)
 from petro_models.phase_maps.observations import Observations, flat_counts
 from petro_models.phase_maps.pixel_density import MapParameters, SpotParameters
 from petro_models.phase_maps.pixels import PixelAnswers, PixelEngine
@@ -139,23 +143,20 @@ def derive(
     draws = parameter_draws(thin(posterior, KEPT_DRAWS), observations, priors)
     counts = flat_counts(data)
     engine = make_engine(observations, draws)
-    shape = (data.sizes["y"], data.sizes["x"])
-    near = find_neighbours(engine, counts, shape) if potts else None
-    log_weight = near.log_weight if near else None
+    near = neighbour_weights(engine, data["counts"]) if potts else None
     with progress.bar("pixels", progress.is_watched()) as update:
         answers = engine.compute(
             counts,
             lambda done: update(done / len(counts), f"{done:,} of {len(counts):,}"),
-            log_weight,
+            near,
         )
     maps = pixel_maps(answers, draws, data)
-    some = pixels_for_sums(len(counts), seed)
-    chosen = counts[some], None if log_weight is None else log_weight[some]
+    chosen = choose_for_sums(data["counts"], near, seed)
     found = whole_map_answers(
         observations, draws, engine, MapTotals.of(answers), chosen, data, seed
     )
     if near:
-        found["neighbour_strength"] = xr.DataArray(near.strength, attrs={"units": "1"})
+        found["neighbour_strength"] = neighbour_strength(near.neighbourhood)
     return labelled({**maps, **found}, data)
 
 
@@ -194,7 +195,7 @@ def whole_map_answers(
     totals
         Over all its pixels.
     chosen
-        Counts of the pixels that `pixels_for_sums` names, and what their neighbours add.
+        As `choose_for_sums` gives them.
     data
         The densities of the phases.
     seed
@@ -349,10 +350,34 @@ def _phase_compositions(
     }
 
 
-def pixels_for_sums(count: int, seed: int) -> np.ndarray:
-    """Choose the pixels on which the global unknowns are moved, of so many."""
+def neighbour_weights(engine: PixelEngine, counts: xr.DataArray) -> NeighbourWeights:
+    """Learn from a map (element, y, x) what neighbours say of its pixels."""
+    return NeighbourWeights(engine, learn_neighbourhood(engine, counts), counts.sizes["x"])
+
+
+def neighbour_strength(neighbourhood: Neighbourhood) -> xr.DataArray:
+    """Give the answer that says how much neighbours count."""
+    text = "power of what a neighbour says"
+    return xr.DataArray(neighbourhood.strength, attrs={"units": "1", "long_name": text})
+
+
+def choose_for_sums(
+    counts: xr.DataArray, near: NeighbourWeights | None, seed: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Choose the pixels of a map on which the global unknowns are moved.
+
+    Returns
+    -------
+    tuple
+        Their counts (pixel, e), and what neighbours add to the log weight of their cells.
+    """
+    height, width = counts.sizes["y"], counts.sizes["x"]
     generator = np.random.default_rng(seed)
-    return generator.choice(count, min(count, PIXELS_FOR_SUMS), False)
+    number = min(height * width, PIXELS_FOR_SUMS)
+    row, column = np.divmod(np.sort(generator.choice(height * width, number, False)), width)
+    y, x = (xr.DataArray(place, dims="pixel") for place in (row, column))
+    some = counts.isel(y=y, x=x).transpose("pixel", "element").to_numpy()
+    return some, None if near is None else near.at(counts, row, column)
 
 
 def _sums(

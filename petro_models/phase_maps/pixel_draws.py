@@ -4,9 +4,13 @@ import numpy as np
 import xarray as xr
 
 from petro_models.errors import DataError
-from petro_models.phase_maps.derived import hidden_scatter, make_engine, parameter_draws
-from petro_models.phase_maps.neighbours import find_neighbours
-from petro_models.phase_maps.observations import flat_counts
+from petro_models.phase_maps.derived import (
+    hidden_scatter,
+    make_engine,
+    neighbour_weights,
+    parameter_draws,
+)
+from petro_models.phase_maps.neighbours import uses_neighbours
 from petro_models.phase_maps.pixels import PixelEngine
 from petro_models.phase_maps.problem import PhaseMaps
 
@@ -56,14 +60,14 @@ def draw_pixels(
     if len(row) * draws * width > MOST_VALUES:
         most = int(MOST_VALUES / (len(row) * width))
         raise DataError(f"{len(row):,} pixels allow at most {most} draws at once; asked: {draws}")
-    everywhere, place = flat_counts(problem.data), row * shape[1] + column
-    counts = everywhere[place].astype(float)
+    everywhere = problem.data["counts"].transpose("y", "x", "element")
+    counts = everywhere.to_numpy()[row, column].astype(float)
     observed = problem.observations
     parameters = parameter_draws(fit["posterior"].to_dataset(), observed, problem.priors)
     near = None
-    if problem.options["neighbours"] == "potts":
-        found = find_neighbours(make_engine(observed, parameters), everywhere, shape)
-        near = found.log_weight[place]
+    if uses_neighbours(problem.options["neighbours"], observed):
+        weights = neighbour_weights(make_engine(observed, parameters), everywhere)
+        near = weights.at(everywhere, row, column)
     generator = np.random.default_rng(seed)
     chosen = generator.integers(0, len(parameters.maps.intensity), draws)
     fractions, compositions = [], []

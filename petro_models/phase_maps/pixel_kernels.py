@@ -24,8 +24,6 @@ class Coarse(NamedTuple):
     ----------
     coefficients, log_weight, log_peak
         Of the cells (feature, c), (c + 1,), (c,).
-    owner
-        1 for the class of each cell (class, c + 1).
     to_single, to_pair, to_triple
         What each cell's probability says for each pure phase, pair and triple (c + 1, ...).
     """
@@ -33,7 +31,6 @@ class Coarse(NamedTuple):
     coefficients: jax.Array
     log_weight: jax.Array
     log_peak: jax.Array
-    owner: jax.Array
     to_single: jax.Array
     to_pair: jax.Array
     to_triple: jax.Array
@@ -74,14 +71,14 @@ class Nodes(NamedTuple):
     coefficients, log_weight
         Of the nodes (feature, g), (g,).
     owner
-        1 for the class of each node (class, g).
+        1 for the patch's cell in which each node lies (own cell, g).
     averages
         What is averaged over the nodes, side by side: see `_averages` (g, ...).
     bin_mean, bin_gain, bin_spread
         In each bin of like fractions: expected counts (b, e), and position along each axis per
         count (b, q, e), its covariance given the counts (b, q, r).
-    members, axes
-        Indices of the phases and axes.
+    members, axes, cells
+        Indices of the phases, axes, and cells that the patch holds.
     before, width, lowest
         Which nodes hold less of each member (m, g, g), the width of the fractions that each node
         stands for (m, g), and the lowest fraction (m,).
@@ -101,6 +98,7 @@ class Nodes(NamedTuple):
     lowest: jax.Array
     members: np.ndarray
     axes: np.ndarray
+    cells: np.ndarray
     outside: np.ndarray
 
 
@@ -110,40 +108,45 @@ def coarse_pass(
     frame: density.Frame,
     coarse: Coarse,
     unknown: tuple[jax.Array, jax.Array],
-    neighbours: jax.Array | None = None,
-) -> tuple[jax.Array, ...]:
-    """Tell which cells each pixel may be in.
-
-    What neighbours add to the log weight of each class (n, class) is nothing if None.
+) -> tuple[jax.Array, jax.Array]:
+    """Tell which cells each pixel may be in by its own counts.
 
     Returns
     -------
     posterior
         Probability of the cells and of the unknown class (n, c + 1).
-    patch
-        Number of the patch to integrate over, singles first, then pairs, then triples (n,).
     evidence
         Log density of the counts in the best cell, less its expectation (n,).
     """
     inside = density.features(counts, frame) @ coarse.coefficients
     outside = unknown_log_density(counts, *unknown)
     both = jnp.concatenate([inside, outside[:, None]], axis=1) + coarse.log_weight
-    if neighbours is not None:
-        both = both + neighbours @ coarse.owner
     weight = jnp.exp(both - both.max(axis=1, keepdims=True))
     posterior = weight / weight.sum(axis=1, keepdims=True)
+    # By comparison with the maximum: `argmax` over all cells takes longer than all else here.
+    weighted = both[:, :-1]
+    best = weighted == weighted.max(axis=1, keepdims=True)
+    evidence = jnp.where(best, inside - coarse.log_peak, -jnp.inf).max(axis=1)
+    return posterior, evidence + 0.5 * counts.shape[1]
+
+
+@jax.jit
+def reweighed(posterior: jax.Array, log_weight: jax.Array) -> jax.Array:
+    """Add to the log weight of each cell of each pixel (n, c + 1)."""
+    weight = posterior * jnp.exp(log_weight - log_weight.max(axis=1, keepdims=True))
+    return weight / jnp.maximum(weight.sum(axis=1, keepdims=True), 1e-37)
+
+
+@jax.jit
+def choose_patch(posterior: jax.Array, coarse: Coarse) -> jax.Array:
+    """Give the patch to integrate over: first singles, then pairs, then triples (n,)."""
     groups = (coarse.to_single, coarse.to_pair, coarse.to_triple)
     ends = np.cumsum([group.shape[1] for group in groups])
     single, pair, triple = jnp.split(posterior @ jnp.concatenate(groups, axis=1), ends[:-1], axis=1)
     patch = jnp.where(
         single.max(axis=1) > PURE_FROM, single.argmax(axis=1), ends[0] + pair.argmax(axis=1)
     )
-    patch = jnp.where(triple.max(axis=1) > TRIPLE_FROM, ends[1] + triple.argmax(axis=1), patch)
-    # By comparison with the maximum: `argmax` over all cells takes longer than all else here.
-    weighted = both[:, :-1]
-    best = weighted == weighted.max(axis=1, keepdims=True)
-    evidence = jnp.where(best, inside - coarse.log_peak, -jnp.inf).max(axis=1)
-    return posterior, patch, evidence + 0.5 * counts.shape[1]
+    return jnp.where(triple.max(axis=1) > TRIPLE_FROM, ends[1] + triple.argmax(axis=1), patch)
 
 
 @jax.jit
@@ -159,7 +162,7 @@ def sum_of_fractions(
     """Add up the cells' mean fractions over pixels, unknown ones left out of the mixture."""
     inside = density.features(counts, frame) @ table + log_weight[:-1]
     if neighbours is not None:
-        inside = inside + neighbours
+        inside = inside + neighbours[:, :-1]
     weight = jnp.exp(inside - inside.max(axis=1, keepdims=True))
     weight = weight / weight.sum(axis=1, keepdims=True) * real[:, None]
     return weight.sum(axis=0) @ fraction
@@ -181,7 +184,7 @@ def integrate(
     """Integrate fractions and compositions over the nodes of one patch; see `PixelEngine`.
 
     Probability `rest` (n, cell) of cells outside the patch enters as `Outside` says; the unknown
-    class is conditioned away.
+    class is conditioned away. What neighbours add is that of the patch's own cells (n, own cell).
     """
     table, log_weight, owner, averages, bin_mean, gain, spread, before, width, lowest = nodes
     log_node = density.features(counts, frame) @ table + log_weight

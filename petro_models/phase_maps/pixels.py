@@ -8,8 +8,8 @@ products of matrices.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -27,13 +27,17 @@ from petro_models.phase_maps.pixel_kernels import (
     Coarse,
     Nodes,
     Outside,
+    choose_patch,
     coarse_pass,
     integrate,
+    reweighed,
     sum_of_fractions,
 )
 
 _counting_cells, _coefficients = jax.jit(density.counting_cells), jax.jit(density.coefficients)
 TILE = 65_536
+COARSE_BLOCK = 8192
+"""Pixels that pass over the coarse cells at once; few enough for a processor's cache."""
 BLOCKS = (4096, 512)
 """Pixels of one patch are computed in blocks of these sizes, so that few programs are compiled."""
 POSITION_BINS = 4
@@ -85,11 +89,17 @@ class PixelAnswers:
             )
         )
 
+    def part(self, begin: int, end: int) -> "PixelAnswers":
+        """Take some of the pixels."""
+        return replace(
+            self, **{part.name: getattr(self, part.name)[begin:end] for part in fields(self)}
+        )
+
 
 class Waiting(NamedTuple):
     """Pixels of one patch: their places, counts, and probability of cells outside the patch.
 
-    And what neighbours add to the log weight of each class, or None.
+    And what neighbours add to the log weight of each of the patch's cells, or None.
     """
 
     place: np.ndarray
@@ -114,6 +124,21 @@ class Waiting(NamedTuple):
         mine = slice(begin, end)
         near = _rows(self.neighbours, mine)
         return Waiting(self.place[mine], self.counts[mine], self.rest[mine], near)
+
+
+class Neighbours(Protocol):
+    """Tells what neighbours add to the log weight of cells; see `neighbours.NeighbourWeights`."""
+
+    @property
+    def width(self) -> int:
+        """Columns of the map."""
+
+    @property
+    def tile(self) -> int:
+        """Pixels of a tile of whole rows."""
+
+    def of_rows(self, alone: np.ndarray) -> np.ndarray:
+        """Give what the pixels of whole rows add for each other, by their own posteriors."""
 
 
 class PixelEngine:
@@ -175,43 +200,45 @@ class PixelEngine:
         self,
         counts: np.ndarray,
         advance: Callable[[int], None] | None = None,
-        neighbours: np.ndarray | None = None,
+        neighbours: Neighbours | None = None,
     ) -> PixelAnswers:
         """Compute pixels (n, e); `advance` hears how many are done after every tile.
 
-        What neighbours add to the log weight of each class (n, class) is nothing if None, here and
-        in the methods below.
+        With `neighbours` the pixels are whole rows of the map, and weighed tile by tile.
         """
         k, o = self.composition.shape
         answers = PixelAnswers.empty(len(counts), k, o, len(self.axis_composition))
         waiting: dict[tuple[int, ...], Waiting] = {}
-        for start in range(0, len(counts), TILE):
-            tile = np.asarray(counts[start : start + TILE], dtype=np.float32)
-            near = _rows(neighbours, slice(start, start + TILE))
-            for members, pixels in self._sort_tile(tile, start, near, answers).items():
+        size = TILE if neighbours is None else neighbours.tile
+        for start in range(0, len(counts), size):
+            stop = min(start + size, len(counts))
+            for members, pixels in self._sort_tile(
+                counts, start, stop, neighbours, answers
+            ).items():
                 if members in waiting:
                     pixels = waiting[members].joined(pixels)
                 full = len(pixels.place) // BLOCKS[0] * BLOCKS[0]
                 self._integrate(members, pixels.part(0, full), answers)
                 waiting[members] = pixels.part(full, len(pixels.place))
             if advance:
-                advance(min(start + TILE, len(counts)))
+                advance(stop)
         for members, pixels in waiting.items():
             self._integrate(members, pixels, answers)
         return answers
 
-    def class_probability(
-        self, counts: np.ndarray, neighbours: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Give the probability of every class in every pixel (n, class), by coarse cells."""
-        found = np.empty((len(counts), len(self.observations.cells.classes)), dtype=np.float32)
-        owner = np.asarray(self._coarse.owner).T
-        for start in range(0, len(counts), TILE):
-            tile = np.asarray(counts[start : start + TILE], dtype=np.float32)
-            near = _rows(neighbours, slice(start, start + TILE))
-            posterior = np.asarray(self._pass_coarse(tile, near)[0])[: len(tile)]
-            found[start : start + TILE] = posterior @ owner
-        return found
+    def coarse_posterior(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give probabilities of cells, unknown last (n, c + 1), and evidence (n,), pixels alone."""
+        anchors = self.observations.anchors
+        unknown = (np.float32(anchors.unknown_mean), np.float32(anchors.unknown_sd))
+        posterior = np.empty((len(counts), len(self._coarse.log_weight)), dtype=np.float32)
+        evidence = np.empty(len(counts), dtype=np.float32)
+        for start in range(0, len(counts), COARSE_BLOCK):
+            block = np.asarray(counts[start : start + COARSE_BLOCK], dtype=np.float32)
+            inside = slice(start, start + len(block))
+            padded = _padded(block, COARSE_BLOCK)
+            found = coarse_pass(padded, self._single_frame, self._coarse, unknown)
+            posterior[inside], evidence[inside] = (np.asarray(x)[: len(block)] for x in found)
+        return posterior, evidence
 
     def mean_fractions(
         self,
@@ -219,7 +246,10 @@ class PixelEngine:
         parameters: MapParameters,
         neighbours: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Give the mean fractions (k,) of pixels at other values of the unknowns, by cells."""
+        """Give the mean fractions (k,) of pixels at other values of the unknowns, by cells.
+
+        What neighbours add to the log weight of each cell (n, c + 1) is nothing if None.
+        """
         moments = self._cell_moments(parameters)
         weight = cell_log_weight(parameters.class_weight, self.observations)
         table = density.coefficients(*moments, self.frame)
@@ -227,10 +257,7 @@ class PixelEngine:
         for start in range(0, len(counts), TILE):
             block = _padded(np.asarray(counts[start : start + TILE], dtype=float), TILE)
             size = min(TILE, len(counts) - start)
-            near = None
-            if neighbours is not None:
-                near = neighbours[start : start + TILE][:, self.observations.cells.class_of_cell]
-                near = _padded(near, TILE)
+            near = _rows(neighbours, slice(start, start + TILE))
             total += np.asarray(
                 sum_of_fractions(
                     block,
@@ -239,7 +266,7 @@ class PixelEngine:
                     table,
                     weight,
                     self.observations.cells.fraction,
-                    near,
+                    None if near is None else _padded(near, TILE),
                 )
             )
         return total / len(counts)
@@ -260,7 +287,7 @@ class PixelEngine:
         inside = density.features(jnp.asarray(counts), self.frame) @ table
         inside = inside + cell_log_weight(self.parameters.class_weight, self.observations)[:-1]
         if neighbours is not None:
-            inside = inside + neighbours[:, self.observations.cells.class_of_cell]
+            inside = inside + neighbours[:, :-1]
         return np.asarray(inside - inside.max(axis=1, keepdims=True))
 
     # -- preparation -----------------------------------------------------------------------------
@@ -298,7 +325,6 @@ class PixelEngine:
             density.coefficients(mean, covariance, self.frame),
             cell_log_weight(self.parameters.class_weight, self.observations),
             log_peak,
-            np.eye(len(cells.classes))[:, [*cells.class_of_cell, len(cells.classes) - 1]],
             to_single,
             to_pair,
             to_triple,
@@ -350,51 +376,36 @@ class PixelEngine:
         cells, count = self.observations.cells, len(self.composition)
         weight = np.log(np.maximum(self.parameters.class_weight, 1e-300))
         corners = Patch(members, np.eye(count)[list(members)], weight[list(members)])
-        parts, extra, classes = [corners], [0.0], list(members)
+        parts, extra = [corners], [0.0]
+        cell_of_node = list(np.flatnonzero(cells.is_pure)[list(members)])
         for pair in (pair for pair in cells.pairs if set(pair) <= set(members)):
             nodes = self.nodes_per_pair if len(members) == 2 else EDGE_NODES
             parts.append(pair_patch(count, pair, nodes))
-            own = count + cells.pairs.index(pair)
-            extra.append(weight[own])
-            classes += [own] * len(parts[-1].fraction)
+            number = cells.pairs.index(pair)
+            extra.append(weight[count + number])
+            cell_of_node += list(cells.cells_along(number, parts[-1].fraction[:, pair[0]]))
         if len(members) == 3:
             parts.append(triple_patch(count, members, TRIPLE_STEPS))
-            own = count + len(cells.pairs)
-            extra.append(weight[own] - np.log(len(cells.triples)))
-            classes += [own] * len(parts[-1].fraction)
+            extra.append(weight[count + len(cells.pairs)] - np.log(len(cells.triples)))
+            (own,) = np.flatnonzero(cells.triple_of_cell == cells.triples.index(members))
+            cell_of_node += [own] * len(parts[-1].fraction)
         fraction = np.concatenate([patch.fraction for patch in parts])
         log_weight = np.concatenate(
             [patch.log_share + more for patch, more in zip(parts, extra, strict=True)]
         )
-        owner = np.eye(len(cells.classes))[:, classes]
-        held = np.array(
-            [
-                *(
-                    (pure and int(np.argmax(f)) in members)
-                    or (pair >= 0 and set(cells.pairs[pair]) <= set(members))
-                    or (triple >= 0 and cells.triples[triple] == members)
-                    for pure, pair, triple, f in zip(
-                        cells.is_pure,
-                        cells.pair_of_cell,
-                        cells.triple_of_cell,
-                        cells.fraction,
-                        strict=True,
-                    )
-                ),
-                False,
-            ]
-        )
-        return self._nodes(members, fraction, log_weight, owner, ~held)
+        return self._nodes(members, fraction, log_weight, np.array(cell_of_node))
 
     def _nodes(
         self,
         members: tuple[int, ...],
         fraction: np.ndarray,
         log_weight: np.ndarray,
-        owner: np.ndarray,
-        outside: np.ndarray,
+        cell_of_node: np.ndarray,
     ) -> Nodes:
         dead, n_corners = self.observations.dead_share, len(members)
+        cells = np.unique(cell_of_node)
+        outside = np.ones(len(self.observations.cells.class_of_cell) + 1, dtype=bool)
+        outside[cells] = False
         mean, covariance = self.moments_at(fraction)
         own = fraction[:, list(members)]
         bins = _bins(own, n_corners)
@@ -415,7 +426,7 @@ class PixelEngine:
         return Nodes(
             jnp.asarray(_coefficients(mean, covariance, self.frame), dtype=single),
             jnp.asarray(log_weight, dtype=single),
-            jnp.asarray(owner, dtype=single),
+            jnp.asarray(cells[:, None] == cell_of_node, dtype=single),
             jnp.asarray(_averages(own, fraction[:, axis_phase[axes]], bins, drift), dtype=single),
             jnp.asarray(bin_mean, dtype=single),
             jnp.asarray(gain, dtype=single),
@@ -425,37 +436,33 @@ class PixelEngine:
             jnp.asarray(lowest, dtype=single),
             np.array(members),
             axes,
+            cells,
             outside,
         )
 
     # -- tiles and blocks ------------------------------------------------------------------------
 
-    def _pass_coarse(
-        self, counts: np.ndarray, neighbours: np.ndarray | None
-    ) -> tuple[jax.Array, ...]:
-        """Pass over coarse cells, filled up to a tile."""
-        anchors = self.observations.anchors
-        return coarse_pass(
-            _padded(counts, TILE),
-            self._single_frame,
-            self._coarse,
-            (np.float32(anchors.unknown_mean), np.float32(anchors.unknown_sd)),
-            None if neighbours is None else _padded(neighbours, TILE),
-        )
-
     def _sort_tile(
         self,
         counts: np.ndarray,
         start: int,
-        neighbours: np.ndarray | None,
+        stop: int,
+        neighbours: Neighbours | None,
         answers: PixelAnswers,
     ) -> dict[tuple[int, ...], Waiting]:
-        """Give the pixels of a tile by patch; `start` is its first."""
-        cells, size = self.observations.cells, len(counts)
-        coarse = self._pass_coarse(counts, neighbours)
-        posterior, chosen, evidence = (np.asarray(x)[:size] for x in coarse)
-        answers.evidence[start : start + size] = evidence
-        answers.unknown[start : start + size] = posterior[:, -1]
+        """Give the pixels from `start` to `stop` by patch."""
+        cells, margin = self.observations.cells, neighbours.width if neighbours else 0
+        first, last = max(start - margin, 0), min(stop + margin, len(counts))
+        inside = slice(start - first, stop - first)
+        alone, evidence = self.coarse_posterior(counts[first:last])
+        answers.evidence[start:stop] = evidence[inside]
+        posterior, added = alone[inside], None
+        if neighbours is not None:
+            added = neighbours.of_rows(alone)[inside]
+            posterior = np.asarray(reweighed(posterior, added))
+        answers.unknown[start:stop] = posterior[:, -1]
+        chosen = np.asarray(choose_patch(posterior, self._coarse))
+        tile = np.asarray(counts[start:stop], dtype=np.float32)
         singles = [(k,) for k in range(len(self.composition))]
         patches = [*singles, *cells.pairs, *cells.triples]
         order = np.argsort(chosen, kind="stable")
@@ -465,8 +472,8 @@ class PixelEngine:
             mine = order[ends[number] : ends[number + 1]]
             members = patches[number]
             rest = posterior[mine] * self._patch(members).outside.astype(np.float32)
-            near = _rows(neighbours, mine)
-            found[members] = Waiting(start + mine, counts[mine], rest[:, :-1], near)
+            near = None if added is None else added[np.ix_(mine, self._patch(members).cells)]
+            found[members] = Waiting(start + mine, tile[mine], rest[:, :-1], near)
         return found
 
     def _integrate(self, members: tuple[int, ...], pixels: Waiting, answers: PixelAnswers) -> None:

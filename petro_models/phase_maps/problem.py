@@ -16,6 +16,7 @@ from petro_models.phase_maps.data import validate_maps, validate_spots
 from petro_models.phase_maps.derived import derive
 from petro_models.phase_maps.inputs import PhaseNames, merge_inputs
 from petro_models.phase_maps.model import phase_maps_model
+from petro_models.phase_maps.neighbours import uses_neighbours
 from petro_models.phase_maps.observations import observe, with_anchors
 from petro_models.problem import InverseProblem, laid_out
 
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 OPTIONS: dict[str, tuple[str, ...]] = {
     "axes": ("auto", "none", "one", "two"),
     "mixtures": ("all", "pairs"),
-    "neighbours": ("none", "potts"),
+    "neighbours": ("auto", "none", "potts"),
 }
-DEFAULTS = {"axes": "auto", "mixtures": "all", "neighbours": "none", "pixels": "3000"}
+DEFAULTS = {"axes": "auto", "mixtures": "all", "neighbours": "auto", "pixels": "3000"}
 FEWEST_PIXELS = 200
 
 
@@ -51,8 +52,9 @@ class PhaseMaps(InverseProblem):
     mixtures
         ``all``: pixels of two and three phases and fine-grained mixtures; ``pairs``: two only.
     neighbours
-        ``potts``: a pixel is likelier what its neighbours are, as strongly as the map says; helps
-        where counts are few. ``none``: every pixel for itself.
+        ``potts``: a pixel is likelier what its neighbours are, as strongly as the map says;
+        ``none``: every pixel for itself; ``auto``: potts unless counts are so few that it would
+        call too many pixels pure (`neighbours.FEW_COUNTS`).
     pixels
         How many pixels, chosen so that rare phases are seen, the global unknowns are fitted to.
 
@@ -150,7 +152,7 @@ class PhaseMaps(InverseProblem):
         return [name for name in names if name in free]
 
     def _derive(self, draws: Draws, seed: int) -> xr.Dataset:
-        potts = self.options["neighbours"] == "potts"
+        potts = uses_neighbours(self.options["neighbours"], self.observations)
         return derive(self.data, self.observations, self.priors, draws.posterior, seed, potts)
 
     def _predictive_statistics(self, replicated: xr.Dataset) -> dict[str, tuple[float, np.ndarray]]:

@@ -30,7 +30,7 @@ PROBLEM = {
     "neighbours": Key(
         schema.one_of(OPTIONS["neighbours"]),
         DEFAULTS["neighbours"],
-        "potts: a pixel is likelier what its neighbours are; for few counts",
+        "potts: a pixel is likelier what its neighbours are; auto: unless counts are very few",
     ),
     "pixels": Key(
         schema.whole(FEWEST_PIXELS),

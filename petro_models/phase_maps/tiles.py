@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
 import xarray as xr
 
 from petro_models.cluster.regions import make_store, open_store, pieces, write_region
@@ -24,15 +23,21 @@ from petro_models.phase_maps import defaults
 from petro_models.phase_maps.derived import (
     KEPT_DRAWS,
     ParameterDraws,
+    choose_for_sums,
     labelled,
     make_engine,
+    neighbour_strength,
     parameter_draws,
     pixel_maps,
-    pixels_for_sums,
     whole_map_answers,
 )
 from petro_models.phase_maps.map_totals import MapTotals
-from petro_models.phase_maps.neighbours import Neighbours, find_neighbours
+from petro_models.phase_maps.neighbours import (
+    Neighbourhood,
+    NeighbourWeights,
+    learn_neighbourhood,
+    uses_neighbours,
+)
 from petro_models.phase_maps.observations import Observations, flat_counts
 from petro_models.phase_maps.pixels import PixelAnswers, PixelEngine
 from petro_models.phase_maps.problem import PhaseMaps
@@ -43,7 +48,12 @@ from petro_models.phase_maps.stored_observations import (
 from petro_models.priors import Priors
 from petro_models.problem import problem_of
 
-PROBLEM, SAMPLED, MAPS = "problem.zarr", "sampled.nc", "maps.zarr"
+PROBLEM, SAMPLED, NEIGHBOURHOOD, MAPS = (
+    "problem.zarr",
+    "sampled.nc",
+    "neighbourhood.nc",
+    "maps.zarr",
+)
 TILE_PIXELS = 2**19
 """About how many pixels a tile has where nobody says: some seconds of work, 100 MB."""
 
@@ -91,8 +101,15 @@ class PixelTiles(Work):
         tree["observed"] = xr.DataTree(observations_to_dataset(problem.observations))
         with replacing(self.folder / SAMPLED) as part:
             tree.to_netcdf(part, engine="netcdf4")
+        self._learn_neighbourhood()
         self._make_room()
         return f"{sampled.draws.sampler}, {sampled.seconds:.1f} s"
+
+    def _learn_neighbourhood(self) -> None:
+        if uses_neighbours(self._option("neighbours"), self._prepared.observations):
+            learnt = learn_neighbourhood(self._prepared.engine, self._data["counts"])
+            with replacing(self.folder / NEIGHBOURHOOD) as part:
+                learnt.to_dataset().to_netcdf(part, engine="netcdf4")
 
     def _make_room(self) -> None:
         """Make the store of the maps: one row computed from nothing shows what they are."""
@@ -110,8 +127,7 @@ class PixelTiles(Work):
     def _compute_tile(self, number: int) -> str:
         ready, rows = self._prepared, self._rows[number]
         piece = self._data.isel(y=rows)
-        near = None if self._near is None else self._near.log_weight[self._pixels(rows)]
-        answers = ready.engine.compute(flat_counts(piece), neighbours=near)
+        answers = self._answers(rows)
         maps = xr.Dataset(pixel_maps(answers, ready.draws, piece))
         write_region(self.folder / MAPS, maps, "y", rows.start)
         write_region(self.folder / MAPS, MapTotals.of(answers).to_dataset(), "tile", number)
@@ -120,22 +136,17 @@ class PixelTiles(Work):
     def _derived(self, seed: int) -> xr.Dataset:
         """Give the answers of the whole map; its maps stay on disk until they are used."""
         ready, stored = self._prepared, open_store(self.folder / MAPS)
-        size = (self._data.sizes["y"], self._data.sizes["x"])
-        some = pixels_for_sums(size[0] * size[1], seed)
-        row, column = (xr.DataArray(x, dims="pixel") for x in np.divmod(some, size[1]))
-        counts = self._data["counts"].isel(y=row, x=column).transpose("pixel", "element")
-        near = None if self._near is None else self._near.log_weight[some]
         found = whole_map_answers(
             ready.observations,
             ready.draws,
             ready.engine,
             MapTotals.added(stored),
-            (counts.to_numpy(), near),
+            choose_for_sums(self._data["counts"], self._near, seed),
             self._header,
             seed,
         )
         if self._near:
-            found["neighbour_strength"] = xr.DataArray(self._near.strength, attrs={"units": "1"})
+            found["neighbour_strength"] = neighbour_strength(self._near.neighbourhood)
         maps = {
             str(name): xr.DataArray(values.variable)
             for name, values in stored.data_vars.items()
@@ -182,16 +193,27 @@ class PixelTiles(Work):
         return Prepared(observed, draws, make_engine(observed, draws))
 
     @cached_property
-    def _near(self) -> Neighbours | None:
-        """What neighbours say of the whole map's pixels; None where each stands for itself."""
-        if json.loads(self._attributes["options"])["neighbours"] != "potts":
+    def _near(self) -> NeighbourWeights | None:
+        """What neighbours say of the map's pixels; None where each stands for itself."""
+        ready = self._prepared
+        if not uses_neighbours(self._option("neighbours"), ready.observations):
             return None
-        shape = (self._data.sizes["y"], self._data.sizes["x"])
-        return find_neighbours(self._prepared.engine, flat_counts(self._data), shape)
+        with xr.open_dataset(self.folder / NEIGHBOURHOOD, engine="netcdf4") as stored:
+            learnt = Neighbourhood.from_dataset(stored.load())
+        return NeighbourWeights(ready.engine, learnt, self._data.sizes["x"])
 
-    def _pixels(self, rows: slice) -> slice:
-        width = self._data.sizes["x"]
-        return slice(rows.start * width, rows.stop * width)
+    def _option(self, name: str) -> str:
+        return str(json.loads(self._attributes["options"])[name])
+
+    def _answers(self, rows: slice) -> PixelAnswers:
+        """Compute the pixels of some rows, those beside them being read as neighbours."""
+        if self._near is None:
+            return self._prepared.engine.compute(flat_counts(self._data.isel(y=rows)))
+        height, width = self._data.sizes["y"], self._data.sizes["x"]
+        first, last = max(rows.start - 1, 0), min(rows.stop + 1, height)
+        counts = flat_counts(self._data.isel(y=slice(first, last)))
+        answers = self._prepared.engine.compute(counts, neighbours=self._near)
+        return answers.part((rows.start - first) * width, (rows.stop - first) * width)
 
 
 def plan_tiles(
