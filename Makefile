@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.14 python3; do \
 # Some test files compile many programs: a worker a core pays, more do not. A file stays with one.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help setup demo test lint types unit notebooks bench clean
+.PHONY: help setup demo test lint types unit notebooks bench bench-gpu clean
 
 help:  ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ bench: $(STAMP)  ## the benchmarks: speed against peers, cost against size, cali
 	$(BIN)/python benchmarks/phase_maps.py
 	$(BIN)/python benchmarks/calibration_phase_maps.py
 	$(BIN)/python benchmarks/histories.py
+
+bench-gpu: $(STAMP)  ## the same numbers on a GPU and on the CPU: agreement and times
+	$(BIN)/python benchmarks/gpu.py
 
 clean:  ## remove what make made
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache
