@@ -365,6 +365,7 @@ def test_map_problem_reads_maps_spots_and_formulae(map_folder):
         "axes": "one",
         "mixtures": "all",
         "neighbours": "auto",
+        "smoothing": "none",
         "pixels": "400",
     }
     assert problem.data["phase"].values.tolist() == ["Quartz", "Garnet", "Muscovite"]

@@ -1,5 +1,6 @@
 """The answers of a phase-map fit: maps with their uncertainty, modes, bulk, spots predicted."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +13,12 @@ from petro_models.phase_maps.neighbours import (
     Neighbourhood,
     NeighbourWeights,
     learn_neighbourhood,
+    uses_neighbours,
 )
 from petro_models.phase_maps.observations import Observations, flat_counts
 from petro_models.phase_maps.pixel_density import MapParameters, SpotParameters
 from petro_models.phase_maps.pixels import PixelAnswers, PixelEngine
+from petro_models.phase_maps.smoothing import smoothed_compositions
 from petro_models.phase_maps.spot_density import predict_spots, spot_pure_probability
 from petro_models.priors import Priors
 
@@ -118,7 +121,7 @@ def derive(
     priors: Priors,
     posterior: xr.Dataset,
     seed: int,
-    potts: bool = False,
+    options: Mapping[str, str],
 ) -> xr.Dataset:
     """Compute every pixel and what follows from the pixels.
 
@@ -132,8 +135,8 @@ def derive(
         Draws of the free variables.
     seed
         Of the draws of map-wide sums and of spots.
-    potts
-        Whether neighbours tell what a pixel may be.
+    options
+        Of the problem.
 
     Returns
     -------
@@ -143,6 +146,7 @@ def derive(
     draws = parameter_draws(thin(posterior, KEPT_DRAWS), observations, priors)
     counts = flat_counts(data)
     engine = make_engine(observations, draws)
+    potts = uses_neighbours(options["neighbours"], observations)
     near = neighbour_weights(engine, data["counts"]) if potts else None
     with progress.bar("pixels", progress.is_watched()) as update:
         answers = engine.compute(
@@ -157,6 +161,8 @@ def derive(
     )
     if near:
         found["neighbour_strength"] = neighbour_strength(near.neighbourhood)
+    if options["smoothing"] == "within_phases":
+        maps |= smoothed_compositions(maps, engine)
     return labelled({**maps, **found}, data)
 
 

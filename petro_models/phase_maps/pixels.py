@@ -290,6 +290,10 @@ class PixelEngine:
             inside = inside + neighbours[:, :-1]
         return np.asarray(inside - inside.max(axis=1, keepdims=True))
 
+    def position_spread(self, phase: int) -> np.ndarray:
+        """Give the covariance of a pure pixel's positions along its phase's axes (q, q)."""
+        return np.asarray(self._patch((phase,)).bin_spread)[0].astype(float)
+
     # -- preparation -----------------------------------------------------------------------------
 
     def _cell_moments(self, parameters: MapParameters) -> tuple[jax.Array, jax.Array]:

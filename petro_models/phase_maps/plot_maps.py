@@ -98,7 +98,11 @@ def plot_fraction(fit: xr.DataTree, phase: str) -> Figure:
 
 @style.styled
 def plot_composition(
-    fit: xr.DataTree, oxide: str, phase: str | None = None, min_pure_probability: float = 0.5
+    fit: xr.DataTree,
+    oxide: str,
+    phase: str | None = None,
+    min_pure_probability: float = 0.5,
+    smoothed: bool = False,
 ) -> Figure:
     """Draw the map of an oxide in wt% and its standard deviation side by side.
 
@@ -112,6 +116,8 @@ def plot_composition(
         Show only pixels of this phase: the colours then spread over its zoning.
     min_pure_probability
         With `phase`: the lowest P(pure) of a pixel.
+    smoothed
+        Draw the map smoothed within phases, which a fit with that option holds.
 
     Returns
     -------
@@ -123,7 +129,8 @@ def plot_composition(
     DataError
         If there is no such oxide or phase, or no pixel is left.
     """
-    answers = answers_of(fit, "composition", "composition_sd", "phase_map")
+    name = "composition_smoothed" if smoothed else "composition"
+    answers = answers_of(fit, name, f"{name}_sd", "phase_map")
     position_of(answers, "oxide", oxide)
     grid = grid_of(answers)
     shown = parts.phase_index_map(answers) >= 0
@@ -132,12 +139,13 @@ def plot_composition(
     if not shown.any():
         raise DataError(f"no pixel to show: none is pure {phase or 'or explained'}")
     figure, (left, right) = parts.map_figure(grid, 2)
-    mean = np.where(shown, parts.plane(answers["composition"], oxide=oxide), np.nan)
-    sd = np.where(shown, parts.plane(answers["composition_sd"], oxide=oxide), np.nan)
+    mean = np.where(shown, parts.plane(answers[name], oxide=oxide), np.nan)
+    sd = np.where(shown, parts.plane(answers[f"{name}_sd"], oxide=oxide), np.nan)
     parts.draw_values(left, mean, grid, f"{pretty(oxide)} (wt%)")
     label = f"sd of {pretty(oxide)} (wt%)"
     parts.draw_values(right, sd, grid, label, cmap=parts.ERROR_MAP)
-    left.set_title(f"{pretty(oxide)}{f' in {phase}' if phase else ''}, mean")
+    words = ", smoothed" if smoothed else ""
+    left.set_title(f"{pretty(oxide)}{f' in {phase}' if phase else ''}, mean{words}")
     right.set_title("standard deviation")
     return figure
 

@@ -16,7 +16,6 @@ from petro_models.phase_maps.data import validate_maps, validate_spots
 from petro_models.phase_maps.derived import derive
 from petro_models.phase_maps.inputs import PhaseNames, merge_inputs
 from petro_models.phase_maps.model import phase_maps_model
-from petro_models.phase_maps.neighbours import uses_neighbours
 from petro_models.phase_maps.observations import observe, with_anchors
 from petro_models.problem import InverseProblem, laid_out
 
@@ -27,8 +26,15 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "axes": ("auto", "none", "one", "two"),
     "mixtures": ("all", "pairs"),
     "neighbours": ("auto", "none", "potts"),
+    "smoothing": ("none", "within_phases"),
 }
-DEFAULTS = {"axes": "auto", "mixtures": "all", "neighbours": "auto", "pixels": "3000"}
+DEFAULTS = {
+    "axes": "auto",
+    "mixtures": "all",
+    "neighbours": "auto",
+    "smoothing": "none",
+    "pixels": "3000",
+}
 FEWEST_PIXELS = 200
 
 
@@ -55,6 +61,9 @@ class PhaseMaps(InverseProblem):
         ``potts``: a pixel is likelier what its neighbours are, as strongly as the map says;
         ``none``: every pixel for itself; ``auto``: potts unless counts are so few that it would
         call too many pixels pure (`neighbours.FEW_COUNTS`).
+    smoothing
+        ``within_phases``: composition maps smoothed along the axes of solid solution, by a field
+        learnt from the map, are given beside the others (`smoothing.smoothed_compositions`).
     pixels
         How many pixels, chosen so that rare phases are seen, the global unknowns are fitted to.
 
@@ -88,12 +97,14 @@ class PhaseMaps(InverseProblem):
         axes: str = DEFAULTS["axes"],
         mixtures: str = DEFAULTS["mixtures"],
         neighbours: str = DEFAULTS["neighbours"],
+        smoothing: str = DEFAULTS["smoothing"],
         pixels: int | str = DEFAULTS["pixels"],
     ) -> None:
         options = {
             "axes": axes,
             "mixtures": mixtures,
             "neighbours": neighbours,
+            "smoothing": smoothing,
             "pixels": str(pixels),
         }
         _check_options(options)
@@ -114,8 +125,15 @@ class PhaseMaps(InverseProblem):
     def from_options(cls, data: xr.Dataset, options: Mapping[str, str]) -> "PhaseMaps":
         """Make the problem again from its data and options."""
         given = {name: str(options.get(name, default)) for name, default in DEFAULTS.items()}
-        axes, mixtures, neighbours, pixels = (given[name] for name in DEFAULTS)
-        return cls(data, axes=axes, mixtures=mixtures, neighbours=neighbours, pixels=pixels)
+        axes, mixtures, neighbours, smoothing, pixels = (given[name] for name in DEFAULTS)
+        return cls(
+            data,
+            axes=axes,
+            mixtures=mixtures,
+            neighbours=neighbours,
+            smoothing=smoothing,
+            pixels=pixels,
+        )
 
     def _declare(self) -> pm.Model:
         return phase_maps_model(self.observations, self.priors)
@@ -152,8 +170,9 @@ class PhaseMaps(InverseProblem):
         return [name for name in names if name in free]
 
     def _derive(self, draws: Draws, seed: int) -> xr.Dataset:
-        potts = uses_neighbours(self.options["neighbours"], self.observations)
-        return derive(self.data, self.observations, self.priors, draws.posterior, seed, potts)
+        return derive(
+            self.data, self.observations, self.priors, draws.posterior, seed, self.options
+        )
 
     def _predictive_statistics(self, replicated: xr.Dataset) -> dict[str, tuple[float, np.ndarray]]:
         return summary.predictive_statistics(self.observations, replicated)

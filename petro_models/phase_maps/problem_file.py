@@ -32,6 +32,11 @@ PROBLEM = {
         DEFAULTS["neighbours"],
         "potts: a pixel is likelier what its neighbours are; auto: unless counts are very few",
     ),
+    "smoothing": Key(
+        schema.one_of(OPTIONS["smoothing"]),
+        DEFAULTS["smoothing"],
+        "within_phases: give composition maps smoothed along the axes beside the others",
+    ),
     "pixels": Key(
         schema.whole(FEWEST_PIXELS),
         int(DEFAULTS["pixels"]),

@@ -41,6 +41,7 @@ from petro_models.phase_maps.neighbours import (
 from petro_models.phase_maps.observations import Observations, flat_counts
 from petro_models.phase_maps.pixels import PixelAnswers, PixelEngine
 from petro_models.phase_maps.problem import PhaseMaps
+from petro_models.phase_maps.smoothing import smoothed_compositions
 from petro_models.phase_maps.stored_observations import (
     observations_from,
     observations_to_dataset,
@@ -152,6 +153,8 @@ class PixelTiles(Work):
             for name, values in stored.data_vars.items()
             if "y" in values.dims
         }
+        if self._option("smoothing") == "within_phases":
+            maps |= smoothed_compositions(maps, ready.engine)
         return labelled({**maps, **found}, self._header)
 
     # -- what items share ------------------------------------------------------------------------
