@@ -24,6 +24,7 @@ from rich.text import Text
 from typer.exceptions import TyperException
 
 from petro_models import cli_runs
+from petro_models.cli_calibrate import calibrate
 from petro_models.cli_simulate import Force, simulate_app
 from petro_models.errors import ConfigurationError, PetroError
 from petro_models.io.staging import refuse_existing, staged
@@ -48,7 +49,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(simulate_app, name="simulate")
-for command in (cli_runs.work, cli_runs.status, cli_runs.merge):
+for command in (cli_runs.work, cli_runs.status, cli_runs.merge, calibrate):
     app.command()(command)
 
 

@@ -1,5 +1,6 @@
 """The one life cycle: data -> priors -> model -> fit -> checks -> derived -> report."""
 
+import copy
 import hashlib
 import json
 import logging
@@ -8,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import jax
 import numpy as np
@@ -21,6 +22,7 @@ from petro_models.inference import checks, predictive, progress
 from petro_models.inference.draws import Draws, Sampled
 from petro_models.inference.nuts import Backend, Point, sample_nuts
 from petro_models.inference.optimum import find_optimum
+from petro_models.inference.replicates import with_observed
 from petro_models.inference.smc import sample_smc
 from petro_models.inference.whitened import sample_hmc, sample_laplace, sample_whitened
 from petro_models.priors import Priors, PriorSpecification
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 type Method = Literal["auto", "nuts", "hmc", "smc", "exact", "laplace", "map"]
 METHODS: tuple[str, ...] = ("auto", "nuts", "hmc", "smc", "exact", "laplace", "map")
+RANKED_ELEMENTS = 3
+"""Elements of a variable that calibration ranks unless the problem says otherwise."""
 PACKAGES = ("petro_models", "pymc", "numpyro", "jax", "blackjax", "arviz", "numpy", "xarray")
 
 logger = logging.getLogger("petro_models")
@@ -61,6 +65,8 @@ class InverseProblem(ABC):
     """Draws of the prior and of data from it."""
     predictive_kept: ClassVar[int | None] = None
     """Replicated data sets kept in the fit after the checks; None: all."""
+    thins_prior: ClassVar[bool] = False
+    """Whether `log_acceptance` refuses some draws of the priors."""
     registry: ClassVar[dict[str, type["InverseProblem"]]] = {}
 
     data: xr.Dataset
@@ -132,6 +138,37 @@ class InverseProblem(ABC):
     def competing_optima(self) -> str | None:
         """Say what a sampler about one optimum would miss of the posterior; None if nothing."""
         return None
+
+    def log_acceptance(self, prior: xr.Dataset) -> np.ndarray:
+        """Give the log probability with which each draw of the priors can be a rock at all."""
+        return np.zeros(prior.sizes["draw"])
+
+    def with_observed(self, drawn: xr.Dataset) -> Self:
+        """Give this problem with data drawn from its model in place of its own.
+
+        Parameters
+        ----------
+        drawn
+            Values by observed variable, as `prior_predictive` draws them; one draw.
+        """
+        values = {str(name): values.to_numpy() for name, values in drawn.data_vars.items()}
+        other = copy.copy(self)
+        other._model = (self.model_id, with_observed(self.model, values))
+        return other
+
+    def ranked(self, posterior: xr.Dataset) -> dict[str, np.ndarray]:
+        """Give the quantities that calibration ranks, by name (draw over all chains).
+
+        A few elements, evenly spread, of every free variable.
+        """
+        found = {}
+        for name, values in posterior.data_vars.items():
+            flat = values.to_numpy().reshape(values.sizes["chain"] * values.sizes["draw"], -1)
+            chosen = np.unique(np.linspace(0, flat.shape[1] - 1, RANKED_ELEMENTS).astype(int))
+            for index in chosen:
+                label = f"{name}[{index}]" if flat.shape[1] > 1 else str(name)
+                found[label] = flat[:, index]
+        return found
 
     def _quantities(self) -> list[str]:
         """Name the posterior variables whose sensitivity to the priors matters."""
@@ -240,8 +277,11 @@ class InverseProblem(ABC):
         backend: Backend = "numpyro",
         target_accept: float | None = None,
         progressbar: bool = False,
+        start: Point | None = None,
     ) -> Sampled:
         """Sample the free variables, the first half of `fit`; parameters as there.
+
+        `start` is where to climb from, in natural units, in place of the problem's own start.
 
         Raises
         ------
@@ -268,16 +308,15 @@ class InverseProblem(ABC):
         elif chosen == "map":
             result = find_optimum(self.model, self._starting_points() or [{}])
         elif chosen == "laplace":
-            result = sample_laplace(
-                self.model, self.start_of_climb() or {}, draws=draws, chains=chains, seed=seed
-            )
+            climb = start or self.start_of_climb() or {}
+            result = sample_laplace(self.model, climb, draws=draws, chains=chains, seed=seed)
         elif chosen == "hmc":
-            result = sample_hmc(self.model, self.start_of_climb() or {}, **chained)
-        elif (climb := self.start_of_climb()) is not None and backend == "numpyro":
-            result = sample_whitened(self.model, climb, **chained)
+            result = sample_hmc(self.model, start or self.start_of_climb() or {}, **chained)
+        elif (own := self.start_of_climb()) is not None and backend == "numpyro":
+            result = sample_whitened(self.model, start or own, **chained)
         else:
-            start = self._starts_of_chains(chains, seed) if method == "auto" else None
-            result = sample_nuts(self.model, backend=backend, start=start, **chained)
+            starts = self._starts_of_chains(chains, seed) if method == "auto" else None
+            result = sample_nuts(self.model, backend=backend, start=starts, **chained)
         seconds = time.perf_counter() - begin
         logger.info("%s: sampled in %.1f s", result.sampler, seconds)
         return Sampled(result, seed, chosen, reason, seconds)

@@ -3,6 +3,7 @@
 from pymc_extras.prior import Prior
 
 from petro_models import datasets
+from petro_models.calibration import CalibrationResult, calibrate_problem
 from petro_models.errors import (
     ConfigurationError,
     DataError,
@@ -45,6 +46,7 @@ from petro_models.report import report
 from petro_models.thermodynamics.bundled import bundled_table
 
 __all__ = [
+    "CalibrationResult",
     "Check",
     "Checks",
     "ConfigurationError",
@@ -60,6 +62,7 @@ __all__ = [
     "PriorError",
     "box",
     "bundled_table",
+    "calibrate_problem",
     "check",
     "datasets",
     "epma_maps",

@@ -80,7 +80,7 @@ def test_rows_and_scattered_pixels_are_weighed_alike(few_counts, generator):
     engine = PixelEngine.at_anchors(problem.observations)
     near = neighbour_weights(engine, problem.data["counts"])
     alone, _ = engine.coarse_posterior(flat_counts(problem.data))
-    everywhere = near.of_rows(alone)
+    everywhere, _ = near.of_rows(alone)
     place = generator.choice(80 * 80, 500, replace=False)
     some = near.at(problem.data["counts"], *np.divmod(place, 80))
     np.testing.assert_allclose(some, everywhere[place], rtol=2e-4, atol=2e-4)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import pymc as pm
@@ -24,12 +24,13 @@ from petro_models.histories.defaults import AMPLITUDE_WITHOUT_TABLE, TYPICAL_LEN
 from petro_models.histories.equilibria import Noise
 from petro_models.histories.forward import PATH_UNITS, path_basis
 from petro_models.histories.growth import growth_law
-from petro_models.histories.model import history_model
+from petro_models.histories.model import ABSENCE_SD, history_model
 from petro_models.histories.schema import validate_history_data
 from petro_models.histories.smoothing import SMOOTHINGS
 from petro_models.inference import checks
 from petro_models.inference.draws import Draws
 from petro_models.inference.nuts import Point
+from petro_models.inference.predictive import log_densities
 from petro_models.problem import InverseProblem
 from petro_models.thermodynamics.tables import METHODS
 
@@ -85,6 +86,7 @@ class Histories(InverseProblem):
     """
 
     kind: ClassVar[str] = "histories"
+    thins_prior: ClassVar[bool] = True
     model_version: ClassVar[int] = 1
 
     def __init__(
@@ -193,6 +195,32 @@ class Histories(InverseProblem):
 
     def _choose_method(self) -> tuple[str, str]:
         return "nuts", "the path is continuous and all of it is unknown"
+
+    def log_acceptance(self, prior: xr.Dataset) -> np.ndarray:
+        """Refuse paths that leave the field of garnet, as the model's own term for it says."""
+        if not self.arrays.has_profiles:
+            return super().log_acceptance(prior)
+        absence = log_densities(self.model, prior)[1]["garnet_absence"].sum("position")
+        highest = -self.arrays.radius_um.size * np.log(ABSENCE_SD * np.sqrt(2 * np.pi))
+        return absence.to_numpy()[0] - highest
+
+    def with_observed(self, drawn: xr.Dataset) -> Self:
+        """Give this history with drawn data; that garnet was stable stays observed."""
+        return super().with_observed(drawn.drop_vars("garnet_absence", errors="ignore"))
+
+    def ranked(self, posterior: xr.Dataset) -> dict[str, np.ndarray]:
+        """Rank pressure, temperature and time along the path, and the duration."""
+        answers = self._derive(Draws(posterior, xr.Dataset(), "", {}), 0)
+        found = {
+            name: values
+            for name, values in super().ranked(posterior).items()
+            if name in ("duration_Myr", "model_error", "growth_exponent")
+        }
+        for name in ("pressure_kbar", "temperature_C"):
+            values = answers[f"{name}_draws"].to_numpy()
+            for label, at in (("first", 0), ("middle", values.shape[1] // 2), ("last", -1)):
+                found[f"{name} {label}"] = values[:, at]
+        return found
 
     def start_of_climb(self) -> Point | None:
         """Start at a robust least-squares fit of the path to profiles.

@@ -42,6 +42,11 @@ class Calibration:
         """Probability of ranks as uneven as these if calibrated (Kolmogorov-Smirnov)."""
         return float(stats.kstest(self.pit, "uniform").pvalue)
 
+    @property
+    def p_covered(self) -> float:
+        """Probability of a coverage so far from 90 % if calibrated (binomial)."""
+        return float(stats.binomtest(int(self.covered.sum()), self.covered.size, NOMINAL).pvalue)
+
     def __str__(self) -> str:
         return (
             f"{self.name:<28} {self.pit.size:>6} truths   90 % coverage {self.coverage:.3f}   "

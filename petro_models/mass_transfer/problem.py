@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -164,6 +164,22 @@ class MassTransfer(InverseProblem):
         if not self._has_indicator and self.mobility != "group_bridge":
             return []
         return [{"mass_change": mode.mass_change} for mode in self._modes()]
+
+    def with_observed(self, drawn: xr.Dataset) -> Self:
+        """Give this problem with data drawn from its model; in the table where sets are summed."""
+        if self._obstacle_to_enumeration():
+            return super().with_observed(drawn)
+        table = self.data.copy()
+        for prefix, name in (("", "altered"), ("protolith_", "protolith")):
+            if f"{name}_log_concentration" in drawn:
+                own = table[f"{prefix}concentration"]
+                values = np.exp(drawn[f"{name}_log_concentration"].to_numpy().T)
+                table[f"{prefix}concentration"] = own.copy(
+                    data=np.where(np.isfinite(own), values, np.nan)
+                )
+        other = type(self)(table, **self.options)
+        other.priors = self.priors
+        return other
 
     def competing_optima(self) -> str | None:
         """Say that frames compete, if they do: each has its own optimum."""

@@ -131,13 +131,6 @@ def coarse_pass(
 
 
 @jax.jit
-def reweighed(posterior: jax.Array, log_weight: jax.Array) -> jax.Array:
-    """Add to the log weight of each cell of each pixel (n, c + 1)."""
-    weight = posterior * jnp.exp(log_weight - log_weight.max(axis=1, keepdims=True))
-    return weight / jnp.maximum(weight.sum(axis=1, keepdims=True), 1e-37)
-
-
-@jax.jit
 def choose_patch(posterior: jax.Array, coarse: Coarse) -> jax.Array:
     """Give the patch to integrate over: first singles, then pairs, then triples (n,)."""
     groups = (coarse.to_single, coarse.to_pair, coarse.to_triple)

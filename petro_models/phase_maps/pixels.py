@@ -30,7 +30,6 @@ from petro_models.phase_maps.pixel_kernels import (
     choose_patch,
     coarse_pass,
     integrate,
-    reweighed,
     sum_of_fractions,
 )
 
@@ -137,8 +136,8 @@ class Neighbours(Protocol):
     def tile(self) -> int:
         """Pixels of a tile of whole rows."""
 
-    def of_rows(self, alone: np.ndarray) -> np.ndarray:
-        """Give what the pixels of whole rows add for each other, by their own posteriors."""
+    def of_rows(self, alone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give what the pixels of whole rows add for each other, and the posteriors with it."""
 
 
 class PixelEngine:
@@ -462,8 +461,7 @@ class PixelEngine:
         answers.evidence[start:stop] = evidence[inside]
         posterior, added = alone[inside], None
         if neighbours is not None:
-            added = neighbours.of_rows(alone)[inside]
-            posterior = np.asarray(reweighed(posterior, added))
+            added, posterior = (part[inside] for part in neighbours.of_rows(alone))
         answers.unknown[start:stop] = posterior[:, -1]
         chosen = np.asarray(choose_patch(posterior, self._coarse))
         tile = np.asarray(counts[start:stop], dtype=np.float32)

@@ -1,0 +1,217 @@
+"""Simulation-based calibration of a problem: its own model draws data, which it then fits.
+
+Truths come from the priors, data from the model given them, at the design of the problem's own
+data. If sampler, model and code agree, the rank of a truth among its posterior draws is uniform.
+"""
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import arviz as az
+import numpy as np
+import xarray as xr
+
+from petro_models.errors import FitError, PetroError
+from petro_models.inference import progress
+from petro_models.inference.calibration import Calibration, calibrate
+from petro_models.problem import InverseProblem, Method
+
+PRIOR_DRAWS_A_REPLICATE = 8
+"""Draws of the prior for each replicate, where some are too strange for the model to take."""
+RANKED_DRAWS = 200
+CONVERGED = 1.05
+"""R-hat above which a replicate counts as not converged: ranks forgive more than a fit does."""
+REVIEW, FAIL = 0.05, 0.001
+"""Probabilities of so uneven ranks, or of such a coverage, below which a verdict turns."""
+
+
+@dataclass(frozen=True)
+class CalibrationResult:
+    """What the replicates of a problem showed.
+
+    Attributes
+    ----------
+    quantities
+        Ranks and coverage of each quantity.
+    status
+        What became of each replicate: ``ok``, ``not converged`` (ranked all the same), or
+        ``failed: ...`` (left out).
+    facts
+        Problem, method, sizes, versions, date and seconds.
+    """
+
+    quantities: list[Calibration]
+    status: list[str]
+    facts: dict[str, Any]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many replicates ended how."""
+        return dict(Counter(status.split(":")[0] for status in self.status))
+
+    @property
+    def verdict(self) -> str:
+        """Say ``PASS``, ``REVIEW`` or ``FAIL`` for all quantities together (Bonferroni)."""
+        if not self.quantities or self.counts.get("failed", 0) > 0.1 * len(self.status):
+            return "FAIL"
+        chances = [p for one in self.quantities for p in (one.p_uniform, one.p_covered)]
+        lowest = min(chances) * len(chances)
+        return "FAIL" if lowest < FAIL else "REVIEW" if lowest < REVIEW else "PASS"
+
+    def to_json(self) -> str:
+        """Give the figures as JSON."""
+        record = {
+            **self.facts,
+            "verdict": self.verdict,
+            "replicates": self.counts,
+            "failures": [status for status in self.status if status.startswith("failed")],
+            "quantities": {
+                one.name: {
+                    "truths": int(one.pit.size),
+                    "coverage of 90 % intervals": round(one.coverage, 4),
+                    "p of uniform ranks": round(one.p_uniform, 4),
+                    "ranks": [round(float(value), 3) for value in one.pit],
+                }
+                for one in self.quantities
+            },
+        }
+        return json.dumps(record, indent=1) + "\n"
+
+
+def calibrate_problem(
+    problem: InverseProblem,
+    replicates: int = 50,
+    *,
+    method: Method = "auto",
+    draws: int = 500,
+    chains: int = 4,
+    tune: int | None = None,
+    seed: int = 0,
+    progressbar: bool | None = None,
+) -> CalibrationResult:
+    """Calibrate a problem: draw data from its model, fit them, rank the truths.
+
+    Parameters
+    ----------
+    problem
+        Its priors, options and the design of its data are kept; the data themselves are not used.
+    replicates
+        How many data sets.
+    method, draws, chains, tune
+        Of each fit, as in `InverseProblem.fit`.
+    seed
+        Same seed, same result.
+    progressbar
+        Whether to show one; by default where someone watches.
+
+    Raises
+    ------
+    FitError
+        If the priors hardly ever draw data that the model can take.
+
+    References
+    ----------
+    Talts, S., and others (2018). Validating Bayesian inference algorithms with simulation-based
+    calibration. arXiv:1804.06788.
+    """
+    begin = time.perf_counter()
+    generator = np.random.default_rng(seed)
+    prior, data = _truths(problem, replicates, generator)
+    collected: dict[str, tuple[list[float], list[np.ndarray]]] = {}
+    status = []
+    show = progress.is_watched() if progressbar is None else progressbar
+    with progress.bar("replicates", show) as update, _silenced():
+        for number in range(replicates):
+            options = {"method": method, "draws": draws, "chains": chains, "tune": tune}
+            options |= {"seed": seed + number}
+            drawn = data.isel(chain=0, draw=number)
+            ended, ranked = _attempt(problem, drawn, prior.isel(draw=[number]), options)
+            status.append(ended)
+            for name, (true, values) in ranked.items():
+                truths, posteriors = collected.setdefault(name, ([], []))
+                truths.append(true)
+                posteriors.append(values)
+            update((number + 1) / replicates, f"{number + 1} of {replicates}, {ended}")
+    chosen = problem._choose_method()[0] if method == "auto" else method
+    facts = {
+        "problem": problem.kind,
+        "model_id": problem.model_id,
+        "method": chosen,
+        "replicates asked for": replicates,
+        "draws, chains": [draws, chains],
+        "seed": seed,
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": {name: version(name) for name in ("petro_models", "pymc", "numpyro", "jax")},
+        "seconds": round(time.perf_counter() - begin, 1),
+    }
+    return CalibrationResult(
+        [calibrate(name, *column, generator) for name, column in collected.items()], status, facts
+    )
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Keep what every fit says about itself out of sight."""
+    logger = logging.getLogger("petro_models")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _truths(
+    problem: InverseProblem, replicates: int, generator: np.random.Generator
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """Draw truths and data; those that the model finds too strange are drawn again."""
+    count = replicates * (PRIOR_DRAWS_A_REPLICATE if problem.thins_prior else 1)
+    tree = problem.prior_predictive(draws=count, seed=int(generator.integers(2**31)))
+    names = [rv.name for rv in problem.model.free_RVs]
+    prior, data = tree["prior"].to_dataset()[names], tree["prior_predictive"].to_dataset()
+    if not problem.thins_prior:
+        return prior, data
+    chance = problem.log_acceptance(prior)
+    taken = np.flatnonzero(np.log(generator.uniform(size=count)) < chance)
+    if taken.size < replicates:
+        raise FitError(
+            f"only {taken.size} of {count:,} draws of the priors can be taken as rocks, and "
+            f"{replicates} are wanted: ask for fewer replicates, or edit the priors until "
+            "problem.prior_predictive() looks like rocks"
+        )
+    return prior.isel(draw=taken[:replicates]), data.isel(draw=taken[:replicates])
+
+
+def _attempt(
+    problem: InverseProblem, drawn: xr.Dataset, truth: xr.Dataset, options: dict[str, Any]
+) -> tuple[str, dict[str, tuple[float, np.ndarray]]]:
+    """Fit one replicate; what goes wrong with it is said and spares the others."""
+    try:
+        return _fit(problem.with_observed(drawn), truth, options)
+    except (PetroError, ArithmeticError, ValueError, RuntimeError) as error:
+        return f"failed: {type(error).__name__}: {error}", {}
+
+
+def _fit(
+    replicate: InverseProblem, truth: xr.Dataset, options: dict[str, Any]
+) -> tuple[str, dict[str, tuple[float, np.ndarray]]]:
+    """Fit one data set; give what became of it, and truth and nearly independent draws."""
+    start = {str(name): values.to_numpy()[0, 0] for name, values in truth.data_vars.items()}
+    posterior = replicate.sample(**options, start=start).draws.posterior
+    true = replicate.ranked(truth)
+    drawn = {
+        name: values[:: max(1, len(values) // RANKED_DRAWS)]
+        for name, values in replicate.ranked(posterior).items()
+    }
+    worst = 1.0
+    if posterior.sizes["chain"] > 1 and options["method"] != "exact":
+        worst = float(az.rhat(posterior).to_array().max())
+    ended = "ok" if worst < CONVERGED else f"not converged: R-hat {worst:.2f}"
+    return ended, {name: (float(true[name][0]), drawn[name]) for name in drawn}
