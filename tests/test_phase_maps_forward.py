@@ -5,8 +5,8 @@ from scipy.stats import dirichlet
 from petro_models.phase_maps import forward
 from petro_models.phase_maps.anchors import find_anchors
 from petro_models.phase_maps.cells import (
-    COARSE_PAIR_EDGES,
-    PAIR_EDGES,
+    EVEN_EDGES,
+    PIXEL_EDGES,
     make_cells,
     pair_patch,
     triple_patch,
@@ -191,7 +191,7 @@ def test_counting_adds_the_noise_of_one_pixel_or_of_an_average(averaged, generat
 # -- cells ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("edges", [(0.0, 1.0), PAIR_EDGES, COARSE_PAIR_EDGES, (0.0, 0.01, 1.0)])
+@pytest.mark.parametrize("edges", [(0.0, 1.0), EVEN_EDGES, PIXEL_EDGES, (0.0, 0.01, 1.0)])
 def test_cells_of_a_pair_add_up_to_a_uniform_fraction_wherever_it_is_cut(edges):
     cells = make_cells(["a", "b", "c"], edges=edges)
     for pair, (j, k) in enumerate(cells.pairs):

@@ -15,10 +15,16 @@ import numpy as np
 UNKNOWN = "unknown"
 THREE_PHASES = "three phases"
 FINE_MIXTURE = "fine mixture"
-PAIR_EDGES = (0.0, 0.08, 0.3, 0.7, 0.92, 1.0)
-"""Where the fraction of a pair is cut: narrow at its ends, which look like the pure phases."""
-COARSE_PAIR_EDGES = (0.0, 0.1, 0.5, 0.9, 1.0)
-"""The same for maps of many phases, whose pairs are many."""
+EVEN_EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Where the fraction of a pair is cut for the global unknowns: they need its spread alone, and
+narrow cells at its ends let the scatter of spots be taken for mixtures."""
+FEW_EVEN_EDGES = (0.0, 1 / 3, 2 / 3, 1.0)
+PIXEL_EDGES = (0.0, 0.08, 0.3, 0.7, 0.92, 1.0)
+"""Where it is cut for pixels: narrow at its ends, which look like the pure phases, so that
+neighbours can tell them apart."""
+FEW_PIXEL_EDGES = (0.0, 0.1, 0.5, 0.9, 1.0)
+MANY_PHASES = 8
+"""Beyond so many phases pairs, which are many then, are cut into fewer cells."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ def make_cells(
     *,
     triples: bool = True,
     fine_mixture: bool = True,
-    edges: Sequence[float] = PAIR_EDGES,
+    edges: Sequence[float] = EVEN_EDGES,
 ) -> Cells:
     """Lay out the cells of a map.
 
@@ -148,6 +154,17 @@ def _dirichlet(
     mean = inside / size
     covariance = (np.diag(mean) - np.outer(mean, mean)) / (size * concentration + 1)
     return mean, covariance
+
+
+def cells_of_pixels(cells: Cells) -> Cells:
+    """Lay out the same classes in the cells that pixels are computed in."""
+    return make_cells(
+        cells.phases,
+        cells.pairs,
+        triples=bool(cells.triples),
+        fine_mixture=cells.has_fine_mixture,
+        edges=PIXEL_EDGES if len(cells.phases) <= MANY_PHASES else FEW_PIXEL_EDGES,
+    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,13 @@ from scipy.optimize import nnls
 
 from petro_models.errors import DataError
 from petro_models.phase_maps.anchors import Anchors, class_probabilities, find_anchors
-from petro_models.phase_maps.cells import COARSE_PAIR_EDGES, PAIR_EDGES, Cells, make_cells
+from petro_models.phase_maps.cells import (
+    EVEN_EDGES,
+    FEW_EVEN_EDGES,
+    MANY_PHASES,
+    Cells,
+    make_cells,
+)
 
 AVERAGING_RADIUS = 1.5
 """Pixels around a place that are averaged where all are surely the same phase."""
@@ -19,8 +25,6 @@ ALIKE = 0.3
 WINDOW_RADIUS = 2.3
 """Places around a spot that are considered, pixels."""
 FEWEST_OF_A_CLASS = 300
-MANY_PHASES = 8
-"""Beyond so many phases pairs are cut into fewer cells."""
 MATRIX_SCATTER = 0.06
 SURE = 0.6
 
@@ -109,7 +113,7 @@ def cells_of(data: xr.Dataset, options: dict[str, str]) -> Cells:
         [str(name) for name in data["phase"].to_numpy()],
         triples=everything,
         fine_mixture=everything,
-        edges=PAIR_EDGES if data.sizes["phase"] <= MANY_PHASES else COARSE_PAIR_EDGES,
+        edges=EVEN_EDGES if data.sizes["phase"] <= MANY_PHASES else FEW_EVEN_EDGES,
     )
 
 

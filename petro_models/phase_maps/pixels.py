@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from petro_models.phase_maps import density
-from petro_models.phase_maps.cells import Patch, pair_patch, triple_patch
+from petro_models.phase_maps.cells import Patch, cells_of_pixels, pair_patch, triple_patch
 from petro_models.phase_maps.observations import Observations
 from petro_models.phase_maps.pixel_density import (
     MapParameters,
@@ -162,7 +162,7 @@ class PixelEngine:
         axis_composition: np.ndarray,
         hidden_scatter: np.ndarray,
     ) -> None:
-        self.observations = observations
+        self.observations = replace(observations, cells=cells_of_pixels(observations.cells))
         self.parameters = MapParameters(*(np.asarray(value, float) for value in parameters))
         self.composition = np.asarray(composition)
         self.axis_composition = np.asarray(axis_composition).reshape(-1, self.composition.shape[1])
@@ -173,7 +173,7 @@ class PixelEngine:
         # densities apart by a hundredth.
         self._single_frame = density.Frame(*(np.float32(part) for part in self.frame))
         self.mean, self.covariance = (
-            np.asarray(x) for x in phase_moments(self.parameters, observations)
+            np.asarray(x) for x in phase_moments(self.parameters, self.observations)
         )
         self._moments = self._cell_moments(self.parameters)
         self._coarse = self._prepare_coarse()
