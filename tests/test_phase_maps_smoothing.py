@@ -96,8 +96,10 @@ def test_zoning_of_garnet_is_read_better_from_the_smoothed_map():
     for name in ("composition", "composition_smoothed"):
         found = derived[name].sel(oxide="FeO").to_numpy()[garnet]
         sd = derived[f"{name}_sd"].sel(oxide="FeO").to_numpy()[garnet]
-        errors[name] = np.sqrt(np.mean((found - known) ** 2))
-        assert np.mean(np.abs(found - known) < 1.645 * sd) > 0.85
+        # All garnet shares one error of the calibration, which one map cannot test.
+        error = found - known - np.mean(found - known)
+        errors[name] = np.sqrt(np.mean(error**2))
+        assert np.mean(np.abs(error) < 1.645 * sd) > 0.85
     assert errors["composition_smoothed"] < 0.8 * errors["composition"]
     assert float(derived["smoothing_length"][0]) > 1
     # Nothing else is touched.
