@@ -11,7 +11,16 @@ from petro_models.histories.equilibria import InclusionArrays
 from petro_models.histories.schema import CLOSED_WITHIN
 from petro_models.thermodynamics.tables import COMPONENTS, VARIABLES, EquilibriumTable
 
-DIMS = ("position", "grain", "endmember", "zone", "inclusion", "calibration", "section")
+DIMS = (
+    "position",
+    "grain",
+    "endmember",
+    "shared_shape",
+    "zone",
+    "inclusion",
+    "calibration",
+    "section",
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,9 @@ class HistoryArrays:
         (position, endmember) of 0 and 1.
     closed
         1 where the four fractions were brought to 1, (position).
+    shared_error
+        Shapes of the error that analyses share, one standard deviation each, (shared_shape,
+        position, endmember); none where all errors are independent.
     rim_radius_um, number_density
         (grain).
     section_grain
@@ -48,6 +60,7 @@ class HistoryArrays:
     sd: np.ndarray
     measured: np.ndarray
     closed: np.ndarray
+    shared_error: np.ndarray
     rim_radius_um: np.ndarray
     number_density: np.ndarray
     section_grain: np.ndarray
@@ -80,6 +93,7 @@ class HistoryArrays:
             sd=np.where(measured, errors, 1.0),
             measured=measured.astype(float),
             closed=closed.astype(float),
+            shared_error=_values(data, "shared_error", (0, *values.shape)),
             rim_radius_um=rims,
             number_density=data["number_density"].to_numpy()
             if has_profiles
@@ -121,6 +135,11 @@ class HistoryArrays:
     def has_inclusions(self) -> bool:
         """Whether there are inclusions."""
         return self.inclusions.count > 0
+
+    @property
+    def has_shared_error(self) -> bool:
+        """Whether analyses share an error, as those of one calibration do."""
+        return len(self.shared_error) > 0
 
     @property
     def has_sections(self) -> bool:

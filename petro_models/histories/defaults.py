@@ -157,6 +157,14 @@ def _table(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
             support="nonnegative",
         ),
     }
+    if arrays.has_shared_error:
+        found["shared_error"] = PriorSpecification(
+            Prior("Normal", mu=0, sigma=1, dims="shared_shape"),
+            ("shared_shape",),
+            "error that all analyses share, in standard deviations of each of its shapes",
+            "as the calibration of the map leaves it; 0 forgets it, as analyses handed on without "
+            "their common error do",
+        )
     if arrays.has_removed_axis:
         found["removed_final"] = PriorSpecification(
             Prior("Uniform", lower=0.0, upper=round(float(arrays.table.removed[-1]), 6)),

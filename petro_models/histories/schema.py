@@ -17,7 +17,9 @@ def validate_profiles(profiles: xr.Dataset) -> None:
     The schema: dims ``position`` (labels, core to rim within each grain, grains one after
     another), ``endmember`` (alm prp grs sps), ``grain`` (labels); variables ``radius_um`` and
     ``grain_index`` (position), ``composition`` and ``composition_sd`` (position, component; NaN
-    where not measured), ``rim_radius_um`` and ``number_density`` (grain).
+    where not measured), ``rim_radius_um`` and ``number_density`` (grain); optionally
+    ``shared_error`` (shared_shape, position, endmember), what one standard deviation of an error
+    that analyses share adds to each.
 
     Raises
     ------
@@ -42,6 +44,7 @@ def validate_profiles(profiles: xr.Dataset) -> None:
         raise DataError(f"profiles: component must be {', '.join(COMPONENTS)} in this order")
     _check_positions(profiles)
     _check_composition(profiles)
+    _check_shared_error(profiles)
     for name in ("rim_radius_um", "number_density"):
         if not (profiles[name] > 0).all():
             raise DataError(f"profiles: {name} must be above 0 for every grain")
@@ -94,6 +97,17 @@ def _check_composition(profiles: xr.Dataset) -> None:
             f"profiles: the four fractions of position {labels[row]!r} add up to "
             f"{total[row]:.3f}, not 1: give Fe2+, Mg, Ca, Mn over their sum"
         )
+
+
+def _check_shared_error(profiles: xr.Dataset) -> None:
+    if "shared_error" not in profiles:
+        return
+    shared = profiles["shared_error"]
+    wanted = ("shared_shape", "position", "endmember")
+    if shared.dims != wanted:
+        raise DataError(f"profiles: shared_error has dims {shared.dims}, not {wanted}")
+    if not np.isfinite(shared.to_numpy()).all():
+        raise DataError("profiles: shared_error has missing values: put 0 where nothing is shared")
 
 
 def validate_ages(ages: xr.Dataset, profiles: xr.Dataset) -> None:

@@ -110,17 +110,21 @@ def join_profiles(*parts: xr.Dataset) -> xr.Dataset:
         if grains.count(name) > 1:
             raise DataError(f"grain {name!r} is in more than one of the profiles to be joined")
     shifted, before = [], 0
-    for part in parts:
+    together = any("shared_error" in part for part in parts)
+    for number, part in enumerate(parts, start=1):
+        if together:
+            part = _with_own_shapes(part, number)
         marked = part if "is_section" in part else part.assign(
             is_section=("grain", np.zeros(part.sizes["grain"], dtype="int64"))
         )  # fmt: skip
         shifted.append(marked.assign(grain_index=marked["grain_index"] + before))
         before += part.sizes["grain"]
     by_position = ["radius_um", "grain_index", "composition", "composition_sd"]
+    by_position += ["shared_error"] if together else []
     by_grain = ["rim_radius_um", "number_density", "is_section"]
     joined = xr.merge(
         [
-            xr.concat([part[by_position] for part in shifted], "position", join="override"),
+            _positions_of([part[by_position] for part in shifted]),
             xr.concat([part[by_grain] for part in shifted], "grain"),
         ],
         join="exact",
@@ -132,6 +136,30 @@ def join_profiles(*parts: xr.Dataset) -> xr.Dataset:
     joined.attrs["source"] = ", ".join(str(part.attrs.get("source", "")) for part in parts)
     validate_profiles(joined)
     return joined
+
+
+def _with_own_shapes(part: xr.Dataset, number: int) -> xr.Dataset:
+    """Name the shapes of a part's shared error after it: other parts do not share them."""
+    if "shared_error" not in part:
+        empty = np.zeros((0, part.sizes["position"], part.sizes["endmember"]))
+        return part.assign(shared_error=(("shared_shape", "position", "endmember"), empty))
+    labels = [f"{number}: {label}" for label in part["shared_shape"].values]
+    return part.assign_coords(shared_shape=labels)
+
+
+def _positions_of(parts: list[xr.Dataset]) -> xr.Dataset:
+    """Put positions one after another; what one part's errors share adds nothing to another's."""
+    if "shared_error" not in parts[0]:
+        return xr.concat(parts, "position", join="override")
+    shapes = [
+        label
+        for part in parts
+        if part.sizes["shared_shape"]
+        for label in part["shared_shape"].values
+    ]
+    return xr.concat(
+        [part.reindex(shared_shape=shapes, fill_value=0.0) for part in parts], "position"
+    )
 
 
 def off_centre(radius_um: Any, cut_offset_um: Any) -> Any:

@@ -1,5 +1,6 @@
 """Maps and spots with known truth: grains, boundaries that share pixels, zoning, counting."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,7 @@ AXES: dict[str, dict[str, float]] = {
 
 TRACE_WT_PERCENT = 0.02
 MOST_ZONED = 2.5
+STEP_UM = 5.0
 SUBPIXELS = 5
 CROSSED_PIXELS = 0.9
 """Pixels that show a boundary, per pixel of its length; slivers below 1/25 are not seen."""
@@ -58,8 +60,20 @@ ANALYSIS_ERROR = 0.01
 
 
 @dataclass(frozen=True)
-class _Chemistry:
-    """What the simulated phases emit: compositions, axes, sensitivities."""
+class Chemistry:
+    """What simulated phases are made of and emit.
+
+    Attributes
+    ----------
+    phases, elements, oxides
+        Labels.
+    composition, axis
+        wt% and its change along the axis of solid solution, (phase, oxide).
+    intensity, intensity_axis
+        Counts a pixel of the same, (phase, element).
+    counts_per_wt_percent
+        Of every phase, (phase, element).
+    """
 
     phases: list[str]
     elements: list[str]
@@ -68,7 +82,7 @@ class _Chemistry:
     axis: np.ndarray
     intensity: np.ndarray
     intensity_axis: np.ndarray
-    sensitivity: np.ndarray
+    counts_per_wt_percent: np.ndarray
 
 
 def simulate_phase_maps(
@@ -142,7 +156,9 @@ def simulate_phase_maps(
     if unknown := set(zoned) - set(AXES):
         raise DataError(f"{', '.join(sorted(unknown))}: zoned phases are {', '.join(AXES)}")
     generator = np.random.default_rng(seed)
-    chemistry = _chemistry(n_phases, n_elements, zoned, counts_per_pixel, matrix_scatter, generator)
+    minerals = {name: MINERALS[name] for name in list(MINERALS)[:n_phases]}
+    oxides = list(OXIDES)[:n_elements]
+    chemistry = draw_chemistry(minerals, oxides, zoned, counts_per_pixel, matrix_scatter, generator)
     fraction, position = _texture(height, width, n_phases, mixed_share, generator)
     composition = np.einsum("kyx,ko->oyx", fraction, chemistry.composition)
     composition += np.einsum("kyx,kyx,ko->oyx", fraction, position, chemistry.axis)
@@ -150,10 +166,10 @@ def simulate_phase_maps(
     expected = _expected(fraction, position, chemistry, unmodelled_scatter, generator)
     dead_share = dead_time_ns * 1e-9 / 0.02
     counts = _count(expected, dead_share, generator)
-    maps = _maps(counts, chemistry, dead_time_ns, counts_per_pixel)
-    spots = _spots(
+    maps = counted_maps(counts, chemistry, STEP_UM, counts_per_pixel, dead_time_ns)
+    spots = analyse_spots(
         fraction, composition, chemistry, n_spots, registration_shift, registration_jitter,
-        wrong_labels, generator,
+        generator, wrong_labels=wrong_labels,
     )  # fmt: skip
     truth = xr.Dataset(
         {
@@ -176,16 +192,33 @@ def simulate_phase_maps(
     return maps, spots, truth
 
 
-def _chemistry(
-    n_phases: int,
-    n_elements: int,
-    zoned: tuple[str, ...],
+def draw_chemistry(
+    minerals: Mapping[str, Mapping[str, float]],
+    oxides: list[str],
+    zoned: Sequence[str],
     counts_per_pixel: float,
     matrix_scatter: float,
     generator: np.random.Generator,
-) -> _Chemistry:
-    phases, oxides = list(MINERALS)[:n_phases], list(OXIDES)[:n_elements]
-    composition = np.array([[MINERALS[p].get(o, 0.0) for o in oxides] for p in phases])
+) -> Chemistry:
+    """Draw what minerals are made of, near their usual compositions, and what they emit.
+
+    Parameters
+    ----------
+    minerals
+        wt% of oxides by phase.
+    oxides
+        Those mapped, of `OXIDES`.
+    zoned
+        Phases that get their axis of `AXES`.
+    counts_per_pixel
+        Of all elements together, mean over the phases.
+    matrix_scatter
+        Of ln(intensity / (sensitivity x wt%)).
+    generator
+        Source of the draws.
+    """
+    phases = list(minerals)
+    composition = np.array([[minerals[p].get(o, 0.0) for o in oxides] for p in phases])
     variety = np.exp(0.02 * generator.normal(size=composition.shape))
     # A mineral of one oxide is stoichiometric.
     variety = np.where(
@@ -193,18 +226,18 @@ def _chemistry(
     )
     composition = np.maximum(composition * variety, TRACE_WT_PERCENT * (composition < 100))
     axis = np.array([[AXES[p].get(o, 0.0) if p in zoned else 0.0 for o in oxides] for p in phases])
-    sensitivity = np.exp(0.4 * generator.normal(size=n_elements))
+    sensitivity = np.exp(0.4 * generator.normal(size=len(oxides)))
     matrix = np.exp(matrix_scatter * generator.normal(size=composition.shape))
     background = (
-        0.6 * np.exp(0.3 * generator.normal(size=n_elements))
+        0.6 * np.exp(0.3 * generator.normal(size=len(oxides)))
         * np.exp(0.1 * generator.normal(size=composition.shape))
     )  # fmt: skip
     net = composition * sensitivity * matrix
     scale = counts_per_pixel / (net + background).sum(axis=1).mean()
-    slope = axis * sensitivity * matrix
-    return _Chemistry(
+    slope = scale * sensitivity * matrix
+    return Chemistry(
         phases, [OXIDES[o] for o in oxides], oxides, composition, axis,
-        scale * (net + background), scale * slope, scale * sensitivity,
+        scale * (net + background), axis * slope, slope,
     )  # fmt: skip
 
 
@@ -239,7 +272,7 @@ def _texture(
 def _expected(
     fraction: np.ndarray,
     position: np.ndarray,
-    chemistry: _Chemistry,
+    chemistry: Chemistry,
     scatter: float,
     generator: np.random.Generator,
 ) -> np.ndarray:
@@ -261,9 +294,14 @@ def _count(expected: np.ndarray, dead_share: float, generator: np.random.Generat
     return np.maximum(np.rint(mean + sd * generator.normal(size=mean.shape)), 0).astype(int)
 
 
-def _maps(
-    counts: np.ndarray, chemistry: _Chemistry, dead_time_ns: float, counts_per_pixel: float
+def counted_maps(
+    counts: np.ndarray,
+    chemistry: Chemistry,
+    step_um: float,
+    counts_per_pixel: float,
+    dead_time_ns: float = 0.0,
 ) -> xr.Dataset:
+    """Give counts (element, y, x) as maps the way readers do, with a dwell of 20 ms a pixel."""
     n_elements, height, width = counts.shape
     unknown = np.full((2, 3), np.nan)
     return xr.Dataset(
@@ -276,13 +314,13 @@ def _maps(
                 {"units": "ns"},
             ),
             "probe_current_nA": ((), np.nan, {"units": "nA"}),
-            "step_um": ((), 5.0, {"units": "um"}),
+            "step_um": ((), step_um, {"units": "um"}),
             "stage_to_pixel": (("axis", "term"), unknown),
         },
         {
             "element": chemistry.elements,
-            "y": ("y", 5.0 * np.arange(height), {"units": "um"}),
-            "x": ("x", 5.0 * np.arange(width), {"units": "um"}),
+            "y": ("y", step_um * np.arange(height), {"units": "um"}),
+            "x": ("x", step_um * np.arange(width), {"units": "um"}),
             "axis": ["column", "row"],
             "term": ["stage_x", "stage_y", "one"],
         },
@@ -294,16 +332,21 @@ def _maps(
     )
 
 
-def _spots(
+def analyse_spots(
     fraction: np.ndarray,
     composition: np.ndarray,
-    chemistry: _Chemistry,
+    chemistry: Chemistry,
     n_spots: int,
     shift: tuple[float, float],
     jitter: float,
-    wrong_labels: int,
     generator: np.random.Generator,
+    *,
+    wrong_labels: int = 0,
 ) -> xr.Dataset:
+    """Analyse spots on a map of known fractions (phase, y, x) and compositions (oxide, y, x).
+
+    Parameters as for `simulate_phase_maps`.
+    """
     n_phases, height, width = fraction.shape
     margin = 6
     inside = np.zeros((height, width), dtype=bool)

@@ -1,0 +1,138 @@
+"""From counts to P-T-t with and without the calibration's error, from all pixels and a traverse.
+
+    python benchmarks/thin_section.py [--sections 20]
+
+Each section is simulated with its own garnets, counts, spots and ages, then mapped and read as a
+user would. Results are stored after every section in benchmarks/results/thin_section.json; a later
+run goes on from there.
+"""
+
+import argparse
+import json
+import logging
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import petro_models as petro
+from petro_models.study.garnet_sections import ages_on_map, garnet_sections
+from petro_models.study.thin_section import ThinSection, simulate_thin_section
+
+RESULTS = Path(__file__).parent / "results" / "thin_section.json"
+PATHS = ("clockwise", "heating", "loop", "pause", "pulse")
+SIZE = 128
+ANSWERS = ("pressure_kbar", "temperature_C", "age_Ma")
+TRAVERSE_PIXELS = 3
+
+
+def history(
+    section: ThinSection, fit: xr.DataTree, propagated: bool, traverse: bool
+) -> dict[str, Any]:
+    """Fit one history of a mapped section and compare it with the truth."""
+    step = float(section.maps["step_um"])
+    options: dict[str, Any] = {
+        "through_centres": True,
+        "strip_um": TRAVERSE_PIXELS * step if traverse else None,
+    }
+    profiles = garnet_sections(fit, **options)
+    density = section.number_density(profiles)
+    profiles = garnet_sections(fit, number_density=density, **options)
+    ages = ages_on_map(fit, profiles, section.age_spots)
+    problem = petro.Histories(profiles, section.equilibrium, ages, own_bulk=True)
+    if not propagated:
+        problem.priors["shared_error"] = 0.0
+    begin = time.perf_counter()
+    answers = problem.fit(draws=500, tune=500, seed=1)
+    verdicts = petro.check(answers)
+    truth = section.along(profiles)
+    found: dict[str, Any] = {
+        "seconds": round(time.perf_counter() - begin, 1),
+        "converged": not any(
+            check.verdict == "FAIL"
+            for check in verdicts
+            if check.name in ("R-hat", "bulk ESS", "divergences")
+        ),
+        "fails": [check.name for check in verdicts if check.verdict == "FAIL"],
+    }
+    for name in ANSWERS:
+        statistics = answers["derived"][name]
+        low, high = (statistics.sel(statistic=key).to_numpy() for key in ("q05", "q95"))
+        known = truth[name].to_numpy()
+        error = statistics.sel(statistic="mean").to_numpy() - known
+        found[name] = {
+            "covered": float(((low <= known) & (known <= high)).mean()),
+            "rmse": float(np.sqrt((error**2).mean())),
+            "width": float((high - low).mean()),
+        }
+    return found
+
+
+def one_section(index: int) -> dict[str, Any]:
+    """Simulate, map and read one section in four ways."""
+    path = PATHS[index % len(PATHS)]
+    section = simulate_thin_section(SIZE, path, seed=500 + index)
+    begin = time.perf_counter()
+    fit = petro.PhaseMaps(section.maps, section.spots, pixels=1500).fit(
+        method="laplace", draws=400, seed=1
+    )
+    found: dict[str, Any] = {
+        "index": index,
+        "path": path,
+        "map seconds": round(time.perf_counter() - begin, 1),
+    }
+    for pixels, traverse in (("all pixels", False), ("one traverse", True)):
+        for errors, propagated in (("propagated", True), ("dropped", False)):
+            found[f"{pixels}, calibration {errors}"] = history(section, fit, propagated, traverse)
+    return found
+
+
+def summary(sections: list[dict[str, Any]]) -> dict[str, Any]:
+    """Average over sections, with the standard error of the mean coverage."""
+    arms = [name for name in sections[0] if "calibration" in name]
+    table: dict[str, Any] = {}
+    for arm in arms:
+        row: dict[str, Any] = {"converged": sum(s[arm]["converged"] for s in sections)}
+        for name in ANSWERS:
+            covered = np.array([s[arm][name]["covered"] for s in sections])
+            row[name] = {
+                "covered": round(float(covered.mean()), 3),
+                "covered standard error": round(
+                    float(covered.std(ddof=1) / np.sqrt(covered.size)) if covered.size > 1 else 0, 3
+                ),
+                "rmse": round(float(np.mean([s[arm][name]["rmse"] for s in sections])), 3),
+                "width": round(float(np.mean([s[arm][name]["width"] for s in sections])), 3),
+            }
+        table[arm] = row
+    return table
+
+
+def main() -> None:
+    """Run what is not stored yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sections", type=int, default=20)
+    wanted = parser.parse_args().sections
+    logging.getLogger("petro_models").setLevel(logging.ERROR)
+    stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"sections": []}
+    sections = stored["sections"]
+    for index in range(len(sections), wanted):
+        sections.append(one_section(index))
+        result = {
+            "command": f"python benchmarks/thin_section.py --sections {len(sections)}",
+            "date": time.strftime("%Y-%m-%d"),
+            "versions": {name: version(name) for name in ("petro_models", "pymc", "numpyro")},
+            "map": f"{SIZE} x {SIZE} pixels, 4,000 counts each, 48 spots, 5 ages",
+            "summary": summary(sections),
+            "sections": sections,
+        }
+        RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+        for arm, row in result["summary"].items():
+            print(arm, {name: row[name]["covered"] for name in ANSWERS}, row["converged"])
+        print(f"{len(sections)} sections", flush=True)
+
+
+if __name__ == "__main__":
+    main()
