@@ -47,7 +47,7 @@ def derive(problem: "Histories", posterior: xr.Dataset) -> xr.Dataset:
     """
     draws = thin(posterior, KEPT).stack(kept=("chain", "draw"), create_index=False)
     draws = draws.transpose("kept", ...)
-    curves = _Curves(problem, draws)
+    curves = Curves(problem, draws)
     step = np.linspace(0, N_GRID - 1, STEPS).round().astype(int)
     axis = curves.axis
     named: dict[str, tuple[str, np.ndarray, str]] = {}
@@ -97,7 +97,7 @@ def derive(problem: "Histories", posterior: xr.Dataset) -> xr.Dataset:
     )
 
 
-class _Curves:
+class Curves:
     """Path and clock of every draw, for known geometry at once, else draw by draw.
 
     Attributes
@@ -109,8 +109,11 @@ class _Curves:
         Along the grid of the axis, (draw, grid).
     nucleation_share, zone_share
         Share of time of each grain's nucleation and each zone's mean.
+    grown_share
+        Share of the final garnet volume that had grown at each position, (draw, position).
     duration, rate
-        Of the axis (Myr) and of growth, (draw). These and all shares exist with a clock only.
+        Of the axis (Myr) and of growth, (draw). These and all shares of time exist with a clock
+        only.
     """
 
     def __init__(self, problem: "Histories", draws: xr.Dataset) -> None:
@@ -118,7 +121,7 @@ class _Curves:
         self.axis, self.resolved = problem._axis(), problem.resolved
         self.count = draws.sizes["kept"]
         known = "path_length" in problem.priors
-        length = self._get("path_length") if known else np.ones(self.count)
+        length = self.get("path_length") if known else np.ones(self.count)
         offset = self._offsets()
         cuts = self._cuts()
         if "nucleation_offset_um" in draws or "cut_offset_um" in draws:
@@ -142,13 +145,15 @@ class _Curves:
             found["grid temperature"],
             found["grid pressure"],
         )
+        self.grown_share = found["grown"]
         if problem.law.has_clock:
             self.share, self.nucleation_share, self.zone_share = (
                 found[f"{place} share"] for place in ("grid", "nucleation", "zone")
             )
             self.duration, self.rate = found["duration"], found["rate"]
 
-    def _get(self, name: str) -> np.ndarray:
+    def get(self, name: str) -> np.ndarray:
+        """Give draws of a quantity, or its known number for every draw."""
         if name in self.draws:
             return self.draws[name].to_numpy()
         return np.broadcast_to(self.problem.priors.known(name), self.count)
@@ -183,11 +188,11 @@ class _Curves:
         """Give path and, with a clock, times for some draws on one layout."""
         law = self.problem.law
         names = clock_names(law, self.problem.priors) if law.has_clock else []
-        parameters = {name: self._get(name)[rows] for name in names}
+        parameters = {name: self.get(name)[rows] for name in names}
         heat, load = (
             PathParts(
-                self._get(f"{name}_mean_{unit}")[rows],
-                self._get(f"{name}_amplitude_{unit}")[rows],
+                self.get(f"{name}_mean_{unit}")[rows],
+                self.get(f"{name}_amplitude_{unit}")[rows],
                 self.draws[f"{name}_path"].to_numpy()[rows],
                 layout.in_units(self.resolved[name]),
             )
@@ -200,6 +205,9 @@ class _Curves:
             for name, along in curves.items()
             for place, values in along.items()
         }
+        rows_here = found["grid temperature"].shape[0]
+        grown = np.broadcast_to(layout.grown_share, (rows_here, np.size(layout.grown_share)))
+        found["grown"] = grown
         if not law.has_clock:
             return found
         parameters |= {name: parameters[name][:, None] for name in law.parameters}
@@ -217,7 +225,7 @@ class _Curves:
 
 def _add_time(
     problem: "Histories",
-    curves: _Curves,
+    curves: Curves,
     step: np.ndarray,
     named: dict[str, tuple[str, np.ndarray, str]],
     scalars: dict[str, tuple[np.ndarray, str]],
@@ -253,7 +261,7 @@ def _add_time(
         "Myr",
     )
     if problem.arrays.has_ages:
-        start = curves._get("age_at_start_Ma")
+        start = curves.get("age_at_start_Ma")
         for place, prefix in problem.arrays.places:
             named[f"{prefix}age_Ma"] = (place, start[:, None] - times[place], "Ma")
         named["axis_age_Ma"] = ("step", start[:, None] - grid_time[:, step], "Ma")
@@ -264,10 +272,10 @@ def _add_time(
         )
 
 
-def _unseen(problem: "Histories", curves: _Curves) -> np.ndarray:
+def _unseen(problem: "Histories", curves: Curves) -> np.ndarray:
     """Give the time that growth up to the first analysis took at the first temperature."""
     names = problem.law.parameters
-    parameters = {name: curves._get(name) for name in names}
+    parameters = {name: curves.get(name) for name in names}
     slowness = LAWS[problem.law.name].slowness(curves.grid_temperature[:, 0], parameters, np)
     return np.maximum(curves.axis.start, 0.0) * slowness / curves.rate
 

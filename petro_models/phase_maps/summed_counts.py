@@ -2,9 +2,10 @@
 
 The estimate of one pixel leans towards the mean of its phase, as it should: it knows little. The
 mean of many such estimates still leans, so a zoned phase comes out less zoned than it is. Summed
-counts do not: where y is their mean over a group, I the phase's intensity, b the background and C
-the phase's composition, the group holds ``C (y - b) / (I - b)``, as within one phase counts are
-proportional to content.
+counts do not. Within one phase counts are proportional to content: with y the mean counts of a
+group and b the background it holds ``K (y - b)`` wt%. K comes from the phase's own spots, each
+against the counts of the group it lies in; where they are too few, from the fitted phase, as
+``C / (I - b)`` with its composition C and intensity I.
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,24 @@ from petro_models.phase_maps.map_answers import position_of
 from petro_models.phase_maps.problem import PhaseMaps
 
 DRAWS = 400
+FEWEST_SPOTS = 3
+
+
+@dataclass(frozen=True)
+class SpotCounts:
+    """Analyses of one phase and the counts of where they lie.
+
+    Attributes
+    ----------
+    spot
+        Which of the problem's spots, (s,).
+    counts, counts_sd
+        Mean counts there and their error, (s, e).
+    """
+
+    spot: np.ndarray
+    counts: np.ndarray
+    counts_sd: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -39,7 +58,12 @@ class GroupDraws:
 
 
 def draw_group_compositions(
-    problem: PhaseMaps, fit: xr.DataTree, groups: Groups, phase: str, seed: int = 0
+    problem: PhaseMaps,
+    fit: xr.DataTree,
+    groups: Groups,
+    phase: str,
+    spots: SpotCounts | None = None,
+    seed: int = 0,
 ) -> GroupDraws:
     """Draw the compositions of groups of pixels of one phase.
 
@@ -51,27 +75,62 @@ def draw_group_compositions(
         Pixels that hold this phase alone, at least one in each group.
     phase
         Its label.
+    spots
+        At least `FEWEST_SPOTS` analyses of this phase to calibrate with; None: the fitted phase.
     seed
-        Of the counting noise.
+        Of the draws.
     """
     observed = problem.observations
+    generator = np.random.default_rng(seed)
     posterior = thin(fit["posterior"].to_dataset(), DRAWS)
     draws = parameter_draws(posterior, observed, problem.priors)
     k, which = position_of(problem.data, "phase", phase), observed.element_of_oxide
-    rest = draws.spots.composition[:, k]
-    background = observed.background * _background(problem, posterior)
-    net = np.maximum(draws.maps.intensity[:, k][:, which] - background, 1e-6)
+    background = np.broadcast_to(
+        observed.background * _background(problem, posterior), draws.spots.composition[:, k].shape
+    )
+    if spots is None:
+        net = np.maximum(draws.maps.intensity[:, k][:, which] - background, 1e-6)
+        per_count = draws.spots.composition[:, k] / net
+    else:
+        per_count = _draw_per_count(problem, spots, background, generator)
 
     def composition(counts: np.ndarray) -> np.ndarray:
         """Give wt% (draw, group, o) of mean counts (..., group, e)."""
         true = np.asarray(true_counts(counts, observed.dead_share))[..., which]
-        return (rest / net)[:, None, :] * (true - background[:, None, :])
+        return per_count[:, None, :] * (true - background[:, None, :])
 
     counts = groups.take(problem.data["counts"], "element")
     mean = groups.sums(counts) / groups.count
-    noise = np.random.default_rng(seed).normal(size=(len(rest), *mean.T.shape))
-    error = np.sqrt(_variance(counts, mean, groups, observed.dead_share)).T
+    error = np.sqrt(counts_variance(counts, groups, observed.dead_share)).T
+    noise = generator.normal(size=(len(per_count), *error.shape))
     return GroupDraws(composition(mean.T), composition(mean.T + error * noise))
+
+
+def _draw_per_count(
+    problem: PhaseMaps, spots: SpotCounts, background: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """Draw wt% per count (draw, o): the weighted mean of wt% over net counts of the spots.
+
+    Where the spots scatter by more than their errors say, the mean's error grows by as much.
+    """
+    observed = problem.observations
+    which = observed.element_of_oxide
+    measured, error = (
+        values[spots.spot] for values in (observed.spot_composition, observed.spot_error)
+    )
+    net = np.asarray(true_counts(spots.counts, observed.dead_share))[:, which]
+    net = np.maximum(net - background[:, None, :], 0.3)
+    ratio = measured / net
+    relative = spots.counts_sd[:, which] / net
+    # Without stated errors the scatter of the spots, below, is all there is.
+    variance = (np.nan_to_num(error) / net) ** 2 + (ratio * relative) ** 2 + (1e-3 * ratio) ** 2
+    known = np.isfinite(measured)
+    weight = np.where(known, 1 / np.maximum(variance, 1e-300), 0.0)
+    total = np.maximum(weight.sum(axis=1), 1e-300)
+    mean = np.where(known, weight * np.nan_to_num(ratio), 0.0).sum(axis=1) / total
+    misfit = np.where(known, weight * (np.nan_to_num(ratio) - mean[:, None]) ** 2, 0.0).sum(axis=1)
+    excess = np.maximum(misfit / np.maximum(known.sum(axis=0) - 1, 1), 1.0)
+    return mean + np.sqrt(excess / total) * generator.normal(size=mean.shape)
 
 
 def _background(problem: PhaseMaps, posterior: xr.Dataset) -> np.ndarray:
@@ -82,10 +141,12 @@ def _background(problem: PhaseMaps, posterior: xr.Dataset) -> np.ndarray:
     return np.broadcast_to(known, (1, problem.data.sizes["oxide"]))
 
 
-def _variance(
-    counts: np.ndarray, mean: np.ndarray, groups: Groups, dead_share: np.ndarray
-) -> np.ndarray:
-    """Give the variance of mean counts, (e, group): of counting, or the pixels' own if larger."""
+def counts_variance(counts: np.ndarray, groups: Groups, dead_share: np.ndarray) -> np.ndarray:
+    """Give the variance of the mean counts of groups, (e, group), from pixels (e, pixel).
+
+    Of counting, or from the pixels' own scatter where that is larger.
+    """
+    mean = groups.sums(counts) / groups.count
     counting = np.asarray(counting_variance(mean.T, dead_share)).T
     scatter = groups.sums((counts - mean[:, groups.group]) ** 2)
     own = scatter / np.maximum(groups.count - 1, 1)

@@ -14,6 +14,7 @@ from petro_models.phase_maps.summed_counts import draw_group_compositions
 from petro_models.problem import problem_of
 from petro_models.study.garnet_chemistry import OXIDES, garnet_fractions
 from petro_models.study.outlines import Outline, outlines
+from petro_models.study.ring_spots import spots_in_rings
 from petro_models.thermodynamics.tables import COMPONENTS
 
 SHARED_PART = 0.995
@@ -39,8 +40,10 @@ def garnet_sections(
 
     Grains are outlined where the fraction of garnet crosses a half; pixels are sorted into rings
     by their distance to the rim; pixels that are not garnet alone are left out. The composition of
-    a ring comes from its summed counts. Two errors are kept apart: that of counting, which differs
-    from ring to ring, and that of the calibration, which moves all rings of all grains together.
+    a ring comes from its summed counts, calibrated by the spots that lie in these grains (by the
+    fitted phase where they are fewer than three; the notes say which). Two errors are kept apart:
+    that of counting, which differs from ring to ring, and that of the calibration, which moves all
+    rings of all grains together.
 
     Parameters
     ----------
@@ -84,7 +87,8 @@ def garnet_sections(
     pure = phase_mask(answers_of(fit, "phase_map"), phase, min_pure_probability)
     frame, groups = _rings(grains, pure, _pixel_um(fit), rings, strip_um)
     columns = [_oxide_place(problem, oxide) for oxide in OXIDES]
-    drawn = draw_group_compositions(problem, fit, groups, phase, seed)
+    spots = spots_in_rings(problem, fit, grains, frame, groups, phase)
+    drawn = draw_group_compositions(problem, fit, groups, phase, spots, seed)
     exact = garnet_fractions(np.maximum(drawn.composition[..., columns], 1e-4))
     noisy = garnet_fractions(np.maximum(drawn.with_counting[..., columns], 1e-4))
     mean = exact.mean(axis=0)
@@ -105,7 +109,8 @@ def garnet_sections(
         places = [grain.centre[axis] for grain in grains]
         profiles[f"centre_{name}_um"] = ("grain", places, {"units": "um"})
     profiles["pixel_count"] = ("position", groups.count, {"units": "1"})
-    profiles.attrs["notes"] = grid_note
+    way = "the fitted phase" if spots is None else f"{len(spots.spot)} spots in these grains"
+    profiles.attrs["notes"] = f"{grid_note}; calibrated by {way}"
     return profiles.assign_coords(
         shared_shape=[f"calibration {number + 1}" for number in range(len(shapes))]
     )
@@ -153,7 +158,7 @@ def ages_on_map(
         held = [
             (str(index), grain)
             for index, grain in enumerate(grains, start=1)
-            if ((grain.rows == row) & (grain.columns == column)).any()
+            if grain.holds(np.array([row]), np.array([column])).all()
         ]
         if not held:
             raise DataError(

@@ -40,6 +40,12 @@ class Outline:
     centre: tuple[float, float]
     radius: float
 
+    def holds(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+        """Tell which places, given by row and column, are pixels of the grain."""
+        own = set(zip(self.rows.tolist(), self.columns.tolist(), strict=True))
+        places = zip(row.tolist(), column.tolist(), strict=True)
+        return np.array([place in own for place in places], dtype=bool)
+
     def distance_at(self, row: int, column: int) -> float:
         """Give the distance of one of the grain's pixels from the rim."""
         own = (self.rows == row) & (self.columns == column)
