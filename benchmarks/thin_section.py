@@ -11,7 +11,9 @@ import argparse
 import json
 import logging
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from petro_models.study.thin_section import ThinSection, simulate_thin_section
 
 RESULTS = Path(__file__).parent / "results" / "thin_section.json"
 PATHS = ("clockwise", "heating", "loop", "pause", "pulse")
-SIZE = 128
+SIZE = 192
 ANSWERS = ("pressure_kbar", "temperature_C", "age_Ma")
 TRAVERSE_PIXELS = 3
 
@@ -73,6 +75,7 @@ def history(
 
 def one_section(index: int) -> dict[str, Any]:
     """Simulate, map and read one section in four ways."""
+    logging.getLogger("petro_models").setLevel(logging.ERROR)
     path = PATHS[index % len(PATHS)]
     section = simulate_thin_section(SIZE, path, seed=500 + index)
     begin = time.perf_counter()
@@ -114,24 +117,29 @@ def main() -> None:
     """Run what is not stored yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sections", type=int, default=20)
-    wanted = parser.parse_args().sections
-    logging.getLogger("petro_models").setLevel(logging.ERROR)
+    parser.add_argument("--processes", type=int, default=2)
+    given = parser.parse_args()
     stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"sections": []}
-    sections = stored["sections"]
-    for index in range(len(sections), wanted):
-        sections.append(one_section(index))
-        result = {
-            "command": f"python benchmarks/thin_section.py --sections {len(sections)}",
-            "date": time.strftime("%Y-%m-%d"),
-            "versions": {name: version(name) for name in ("petro_models", "pymc", "numpyro")},
-            "map": f"{SIZE} x {SIZE} pixels, 4,000 counts each, 48 spots, 5 ages",
-            "summary": summary(sections),
-            "sections": sections,
-        }
-        RESULTS.write_text(json.dumps(result, indent=1) + "\n")
-        for arm, row in result["summary"].items():
-            print(arm, {name: row[name]["covered"] for name in ANSWERS}, row["converged"])
-        print(f"{len(sections)} sections", flush=True)
+    done = {section["index"]: section for section in stored["sections"]}
+    missing = [index for index in range(given.sections) if index not in done]
+    with ProcessPoolExecutor(given.processes, mp_context=get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(one_section, index) for index in missing]):
+            section = future.result()
+            done[section["index"]] = section
+            sections = [done[index] for index in sorted(done)]
+            result = {
+                "command": f"python benchmarks/thin_section.py --sections {len(sections)}",
+                "date": time.strftime("%Y-%m-%d"),
+                "versions": {name: version(name) for name in ("petro_models", "pymc", "numpyro")},
+                "map": f"{SIZE} x {SIZE} pixels, 4,000 counts each, 48 spots, 5 ages",
+                "summary": summary(sections),
+                "sections": sections,
+            }
+            RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+            print(f"{len(sections)} sections", flush=True)
+            for arm, row in result["summary"].items():
+                covered = {name: row[name]["covered"] for name in ANSWERS}
+                print(f"  {arm}: {covered}, {row['converged']} converged", flush=True)
 
 
 if __name__ == "__main__":

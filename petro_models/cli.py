@@ -256,8 +256,8 @@ def export(
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("out/demo"),
 ) -> None:
-    """Fit a published table under two priors, and simulated rocks and maps of known truth."""
-    from petro_models.demonstration import demonstrations
+    """Fit a published table under two priors, and rocks, maps and a section of known truth."""
+    from petro_models.demonstration import demonstrations, study_section
 
     done: list[Path] = []
     for one in demonstrations():
@@ -270,6 +270,11 @@ def demo(
         if sentence := one.compare(result):
             typer.echo(sentence)
         done.append(out / f"{one.name}.html")
+    typer.echo("\nSimulated thin section, truth known: maps, then history and alteration")
+    with _interruptible(done):
+        sentence = study_section(out)
+    typer.echo(sentence)
+    done.append(out / "thin_section.html")
     typer.echo("\nReports:")
     for file in done:
         typer.echo(f"  {file}")

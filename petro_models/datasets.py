@@ -3,13 +3,16 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from petro_models.errors import DataError, nearest
 from petro_models.io.epma import read_epma, read_phase_seeds, read_spots
 from petro_models.io.mass_tables import read_mass_table
+
+if TYPE_CHECKING:
+    from petro_models.study.thin_section import ThinSection
 
 CITATIONS = {
     "grant2005": (
@@ -235,6 +238,22 @@ def simulated_phase_maps(seed: int = 7) -> tuple[xr.Dataset, xr.Dataset, xr.Data
     from petro_models.phase_maps.simulate import simulate_phase_maps
 
     return simulate_phase_maps(96, 96, n_phases=4, n_elements=6, n_spots=40, seed=seed)
+
+
+def thin_section(seed: int = 7) -> "ThinSection":
+    """Simulate a thin section with everything known: three garnets, 128 x 128 pixels.
+
+    Maps of nine elements with 48 spots, five dated places, four altered neighbours, and the truth
+    behind them. For other sections see `petro_models.simulate_thin_section`.
+
+    Parameters
+    ----------
+    seed
+        Same seed, same section.
+    """
+    from petro_models.study.thin_section import simulate_thin_section
+
+    return simulate_thin_section(128, seed=seed)
 
 
 def _read_laurels(file: Path, zeros: str, limits: dict[str, float] | None) -> xr.Dataset:

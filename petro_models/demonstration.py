@@ -15,6 +15,7 @@ from petro_models.mass_transfer.problem import MassTransfer
 from petro_models.mass_transfer.simulate import simulate_mass_table
 from petro_models.phase_maps.problem import PhaseMaps
 from petro_models.problem import InverseProblem
+from petro_models.study.thin_section_study import compare_with_truth, thin_section_study
 
 MAP_PIXELS = 1000
 """Of the demo's small map, that its global unknowns are fitted to."""
@@ -95,6 +96,18 @@ def _phase_map() -> Demonstration:
         write,
         lambda fit: compare_phase_maps(fit, truth),
     )
+
+
+def study_section(folder: Path) -> str:
+    """Carry a simulated thin section from counts to its history; say how it compares.
+
+    Writes ``thin_section.html`` and the folder of fits ``thin_section``.
+    """
+    section = datasets.thin_section()
+    study = thin_section_study(section, folder / "thin_section")
+    study.run()
+    study.report(folder / "thin_section.html")
+    return compare_with_truth(section, study)
 
 
 def compare_mass_transfer(fit: xr.DataTree, truth: xr.Dataset) -> str:

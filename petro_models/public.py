@@ -12,6 +12,7 @@ from petro_models.errors import (
     PetroError,
     PriorError,
 )
+from petro_models.histories.budget import variance_budget
 from petro_models.histories.data import garnet_profiles, zone_ages
 from petro_models.histories.inclusions import garnet_inclusions
 from petro_models.histories.problem import Histories
@@ -43,6 +44,11 @@ from petro_models.phase_maps.simulate import simulate_phase_maps
 from petro_models.phase_maps.transects import garnet_profile, transect, write_transect
 from petro_models.problem import InverseProblem, check, problem_of
 from petro_models.report import report
+from petro_models.study.domains import domain_table, unlike
+from petro_models.study.garnet_sections import ages_on_map, garnet_sections
+from petro_models.study.study import Study
+from petro_models.study.thin_section import ThinSection, simulate_thin_section
+from petro_models.study.thin_section_study import thin_section_study
 from petro_models.thermodynamics.bundled import bundled_table
 
 __all__ = [
@@ -60,11 +66,15 @@ __all__ = [
     "PhaseMaps",
     "Prior",
     "PriorError",
+    "Study",
+    "ThinSection",
+    "ages_on_map",
     "box",
     "bundled_table",
     "calibrate_problem",
     "check",
     "datasets",
+    "domain_table",
     "epma_maps",
     "epma_spots",
     "fit_many",
@@ -72,6 +82,7 @@ __all__ = [
     "garnet_profile",
     "garnet_profiles",
     "garnet_section",
+    "garnet_sections",
     "join_profiles",
     "load",
     "local_bulk",
@@ -98,8 +109,12 @@ __all__ = [
     "simulate_inclusions",
     "simulate_phase_maps",
     "simulate_section",
+    "simulate_thin_section",
     "structural_formula",
+    "thin_section_study",
     "transect",
+    "unlike",
+    "variance_budget",
     "write_geotiff",
     "write_png",
     "write_transect",

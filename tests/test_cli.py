@@ -256,7 +256,7 @@ def test_file_that_is_no_fit_is_an_error(command, project, tmp_path, capsys):
 # -- demo, simulate, datasets, init --------------------------------------------------------------
 
 
-def test_demo_writes_four_reports_and_holds_the_truth(tmp_path, capsys):
+def test_demo_writes_five_reports_and_holds_the_truth(tmp_path, capsys):
     assert cli.run(["demo", "--out", str(tmp_path / "demo")]) == 0
     printed = capsys.readouterr().out
     assert "Two frames compete" in printed
@@ -270,6 +270,11 @@ def test_demo_writes_four_reports_and_holds_the_truth(tmp_path, capsys):
     expected = [f"{stem}.{suffix}" for stem in stems for suffix in ("html", "nc")]
     expected += ["simulated.csv", "simulated.truth.toml", "phase_map.spots.csv"]
     expected += ["phase_map.maps.toml", "phase_map.maps.npy", "phase_map.truth.nc"]
+    expected += ["thin_section", "thin_section.html"]
+    # One section: the bands of its positions move together.
+    held = [int(share) for share in re.findall(r"(?:P|T|age) at (\d+) %", printed)]
+    assert len(held) == 3
+    assert np.mean(held) > 60
     assert names(tmp_path / "demo") == sorted(expected)
 
 

@@ -12,7 +12,7 @@ from petro_models.histories.data import GROWN_BULK, garnet_profiles, table_bulk,
 from petro_models.histories.growth import arrhenius_slowness
 from petro_models.histories.sections import off_centre
 from petro_models.thermodynamics.diffusion import diffuse
-from petro_models.thermodynamics.tables import COMPONENTS, EquilibriumTable
+from petro_models.thermodynamics.tables import COMPONENTS, EquilibriumTable, Method
 
 N_TIMES = 4001
 FINE_SHELLS, FINE_STEPS = 200, 400
@@ -93,6 +93,7 @@ def simulate_history(
     age_sd_Ma: float = 0.3,
     nucleation: Sequence[float] | None = None,
     diffusion: bool = False,
+    interpolation: Method = "linear",
     seed: int = 0,
 ) -> tuple[xr.Dataset, xr.Dataset | None, xr.Dataset]:
     """Grow garnets along a path and analyse them.
@@ -123,6 +124,8 @@ def simulate_history(
         Scaled times of nucleation, by default evenly over the first 60 % of the path.
     diffusion
         Whether the zoning is blurred on the way to the end of the path.
+    interpolation
+        How the table is read between its nodes.
     seed
         Same seed, same rock.
 
@@ -168,7 +171,7 @@ def simulate_history(
         radius = rim * np.linspace(0.06, 0.985, n_positions) ** 1.3
         at = np.interp(offset[grain] + radius, coordinate, scaled)
         values = [np.interp(at, scaled, curve) for curve in (pressure, temperature, time, removed)]
-        exact = table.read(values[0], values[1], values[3])
+        exact = table.read(values[0], values[1], values[3], method=interpolation)
         if diffusion:
             history = (scaled, time, temperature, pressure, removed)
             growth = np.interp(offset[grain] + rim * _SHELL_MIDDLES, coordinate, scaled)

@@ -42,6 +42,27 @@ class SpotCounts:
 
 
 @dataclass(frozen=True)
+class GroupCounts:
+    """Mean counts of groups of pixels and their variance, (e, group)."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+
+    @classmethod
+    def of(cls, problem: PhaseMaps, groups: Groups) -> "GroupCounts":
+        """Average the counts of a problem's pixels.
+
+        The variance is that of counting, or of the pixels' own scatter where that is larger.
+        """
+        counts = groups.take(problem.data["counts"], "element")
+        mean = groups.sums(counts) / groups.count
+        counting = np.asarray(counting_variance(mean.T, problem.observations.dead_share)).T
+        scatter = groups.sums((counts - mean[:, groups.group]) ** 2)
+        own = scatter / np.maximum(groups.count - 1, 1)
+        return cls(mean, np.maximum(counting, own) / groups.count)
+
+
+@dataclass(frozen=True)
 class GroupDraws:
     """Compositions of groups of pixels under draws of everything that the groups share.
 
@@ -60,7 +81,7 @@ class GroupDraws:
 def draw_group_compositions(
     problem: PhaseMaps,
     fit: xr.DataTree,
-    groups: Groups,
+    groups: GroupCounts,
     phase: str,
     spots: SpotCounts | None = None,
     seed: int = 0,
@@ -72,7 +93,7 @@ def draw_group_compositions(
     problem, fit
         The problem and its fit.
     groups
-        Pixels that hold this phase alone, at least one in each group.
+        Of pixels that hold this phase alone.
     phase
         Its label.
     spots
@@ -99,11 +120,9 @@ def draw_group_compositions(
         true = np.asarray(true_counts(counts, observed.dead_share))[..., which]
         return per_count[:, None, :] * (true - background[:, None, :])
 
-    counts = groups.take(problem.data["counts"], "element")
-    mean = groups.sums(counts) / groups.count
-    error = np.sqrt(counts_variance(counts, groups, observed.dead_share)).T
+    error = np.sqrt(groups.variance).T
     noise = generator.normal(size=(len(per_count), *error.shape))
-    return GroupDraws(composition(mean.T), composition(mean.T + error * noise))
+    return GroupDraws(composition(groups.mean.T), composition(groups.mean.T + error * noise))
 
 
 def _draw_per_count(
@@ -139,15 +158,3 @@ def _background(problem: PhaseMaps, posterior: xr.Dataset) -> np.ndarray:
         return posterior["background"].stack(d=("chain", "draw")).transpose("d", ...).to_numpy()
     known = np.asarray(problem.priors.known("background"), float)
     return np.broadcast_to(known, (1, problem.data.sizes["oxide"]))
-
-
-def counts_variance(counts: np.ndarray, groups: Groups, dead_share: np.ndarray) -> np.ndarray:
-    """Give the variance of the mean counts of groups, (e, group), from pixels (e, pixel).
-
-    Of counting, or from the pixels' own scatter where that is larger.
-    """
-    mean = groups.sums(counts) / groups.count
-    counting = np.asarray(counting_variance(mean.T, dead_share)).T
-    scatter = groups.sums((counts - mean[:, groups.group]) ** 2)
-    own = scatter / np.maximum(groups.count - 1, 1)
-    return np.maximum(counting, own) / groups.count

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from petro_models.phase_maps.averages import Groups
 from petro_models.phase_maps.map_answers import answers_of, grid_of, registration_shift
 from petro_models.phase_maps.problem import PhaseMaps
-from petro_models.phase_maps.summed_counts import FEWEST_SPOTS, SpotCounts, counts_variance
+from petro_models.phase_maps.summed_counts import FEWEST_SPOTS, GroupCounts, SpotCounts
 from petro_models.study.outlines import Outline
 
 SURE = 0.9
@@ -21,7 +20,7 @@ def spots_in_rings(
     fit: xr.DataTree,
     grains: Sequence[Outline],
     rings: pd.DataFrame,
-    groups: Groups,
+    counts: GroupCounts,
     phase: str,
 ) -> SpotCounts | None:
     """Find the analyses of a phase that lie in the rings of its grains.
@@ -37,8 +36,8 @@ def spots_in_rings(
         In the order of their labels, "1", "2", ....
     rings
         Columns ``grain``, ``r_um`` of each group.
-    groups
-        Their pixels.
+    counts
+        Of the rings.
     phase
         Label of the phase.
 
@@ -53,23 +52,21 @@ def spots_in_rings(
     sure = answers["spot_pure_probability"].sel(phase=phase).to_numpy() >= SURE
     row, column = _places(problem, fit)
     misplaced = _misplaced_pixels(problem, fit) * max(grid_of(answers).steps)
-    counts = groups.take(problem.data["counts"], "element")
-    mean = groups.sums(counts) / groups.count
-    variance = counts_variance(counts, groups, problem.observations.dead_share)
     chosen, at, error = [], [], []
     for number, grain in enumerate(grains, start=1):
         own = np.flatnonzero((rings["grain"] == str(number)).to_numpy())
         radii = rings["r_um"].to_numpy()[own]
         if radii.size < 2:
             continue
-        curves = np.stack([mean[:, own], np.gradient(mean[:, own], radii, axis=1)])
+        mean = counts.mean[:, own]
+        curves = np.stack([mean, np.gradient(mean, radii, axis=1)])
         for spot in np.flatnonzero(sure & grain.holds(row, column)):
             radius = grain.radius - grain.distance_at(row[spot], column[spot])
             if not radii[0] - misplaced <= radius <= radii[-1] + misplaced:
                 continue
             read, slope, noise = (
                 np.array([np.interp(radius, radii, values) for values in part])
-                for part in (*curves, variance[:, own])
+                for part in (*curves, counts.variance[:, own])
             )
             chosen.append(spot)
             at.append(read)

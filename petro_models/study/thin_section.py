@@ -169,8 +169,8 @@ def simulate_thin_section(
     table = bundled_table("white2014") if equilibrium is None else equilibrium
     generator = np.random.default_rng(seed)
     profiles, _, grown = simulate_history(
-        table, path, n_grains=n_garnets, n_positions=SHELLS, n_ages=0, noise=1e-9,
-        duration_Myr=duration_Myr, largest_radius_um=largest_radius_um, seed=seed,
+        table, path, n_grains=n_garnets, n_positions=SHELLS, n_ages=0, noise=1e-9, seed=seed,
+        duration_Myr=duration_Myr, largest_radius_um=largest_radius_um, interpolation="cubic",
     )  # fmt: skip
     spheres = profiles["rim_radius_um"].to_numpy()
     cut = _cuts(cut_share, spheres)
