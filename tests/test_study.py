@@ -165,12 +165,12 @@ def test_a_traverse_sees_fewer_pixels_and_errs_more(fit: xr.DataTree, profiles: 
     strip = petro.garnet_sections(fit, rings=16, through_centres=True, strip_um=3 * step)
     assert int(strip["pixel_count"].sum()) < 0.3 * int(profiles["pixel_count"].sum())
     assert float(strip["composition_sd"].mean()) > 1.5 * float(profiles["composition_sd"].mean())
-    # What they share does not average out: it is as large for few pixels as for many.
+    # What they share does not average out, and few pixels calibrate worse.
     ratio = (
         np.sqrt((strip["shared_error"] ** 2).sum("shared_shape")).mean()
         / np.sqrt((profiles["shared_error"] ** 2).sum("shared_shape")).mean()
     )
-    assert 0.7 < float(ratio) < 1.5
+    assert float(ratio) > 0.8
 
 
 def test_sections_say_what_they_left_out_and_what_is_missing(

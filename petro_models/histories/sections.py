@@ -110,21 +110,20 @@ def join_profiles(*parts: xr.Dataset) -> xr.Dataset:
         if grains.count(name) > 1:
             raise DataError(f"grain {name!r} is in more than one of the profiles to be joined")
     shifted, before = [], 0
-    together = any("shared_error" in part for part in parts)
-    for number, part in enumerate(parts, start=1):
-        if together:
-            part = _with_own_shapes(part, number)
+    for part in parts:
         marked = part if "is_section" in part else part.assign(
             is_section=("grain", np.zeros(part.sizes["grain"], dtype="int64"))
         )  # fmt: skip
         shifted.append(marked.assign(grain_index=marked["grain_index"] + before))
         before += part.sizes["grain"]
     by_position = ["radius_um", "grain_index", "composition", "composition_sd"]
-    by_position += ["shared_error"] if together else []
+    if any("shared_error" in part for part in parts):
+        shifted = _with_own_shapes(shifted)
+        by_position.append("shared_error")
     by_grain = ["rim_radius_um", "number_density", "is_section"]
     joined = xr.merge(
         [
-            _positions_of([part[by_position] for part in shifted]),
+            xr.concat([part[by_position] for part in shifted], "position", join="override"),
             xr.concat([part[by_grain] for part in shifted], "grain"),
         ],
         join="exact",
@@ -138,28 +137,25 @@ def join_profiles(*parts: xr.Dataset) -> xr.Dataset:
     return joined
 
 
-def _with_own_shapes(part: xr.Dataset, number: int) -> xr.Dataset:
-    """Name the shapes of a part's shared error after it: other parts do not share them."""
-    if "shared_error" not in part:
-        empty = np.zeros((0, part.sizes["position"], part.sizes["endmember"]))
-        return part.assign(shared_error=(("shared_shape", "position", "endmember"), empty))
-    labels = [f"{number}: {label}" for label in part["shared_shape"].values]
-    return part.assign_coords(shared_shape=labels)
-
-
-def _positions_of(parts: list[xr.Dataset]) -> xr.Dataset:
-    """Put positions one after another; what one part's errors share adds nothing to another's."""
-    if "shared_error" not in parts[0]:
-        return xr.concat(parts, "position", join="override")
-    shapes = [
-        label
-        for part in parts
-        if part.sizes["shared_shape"]
-        for label in part["shared_shape"].values
+def _with_own_shapes(parts: list[xr.Dataset]) -> list[xr.Dataset]:
+    """Give every part the shapes of all shared errors: those of others add nothing to it."""
+    known = [part["shared_error"].to_numpy() if "shared_error" in part else None for part in parts]
+    counts = [0 if shapes is None else len(shapes) for shapes in known]
+    labels = [
+        f"{number}: {label}"
+        for number, (part, count) in enumerate(zip(parts, counts, strict=True), start=1)
+        for label in (part["shared_shape"].values if count else ())
     ]
-    return xr.concat(
-        [part.reindex(shared_shape=shapes, fill_value=0.0) for part in parts], "position"
-    )
+    made, before = [], 0
+    for part, shapes, count in zip(parts, known, counts, strict=True):
+        whole = np.zeros((len(labels), part.sizes["position"], part.sizes["endmember"]))
+        if shapes is not None:
+            whole[before : before + count] = shapes
+        before += count
+        bare = part.drop_vars(["shared_error", "shared_shape"], errors="ignore")
+        dims = ("shared_shape", "position", "endmember")
+        made.append(bare.assign_coords(shared_shape=labels).assign(shared_error=(dims, whole)))
+    return made
 
 
 def off_centre(radius_um: Any, cut_offset_um: Any) -> Any:
