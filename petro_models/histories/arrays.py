@@ -44,8 +44,8 @@ class HistoryArrays:
         (grain).
     section_grain
         Grains whose radii are those in a section that may miss the centre, (section).
-    zone_grain, zone_inner_um, zone_outer_um, zone_age_Ma, zone_age_sd_Ma
-        (zone), empty without ages.
+    zone_grain, zone_inner_um, zone_outer_um, zone_spot_um, zone_age_Ma, zone_age_sd_Ma
+        (zone), empty without ages; the diameter is 0 for zones that are no spots.
     inclusions
         The inclusions; empty without any.
     garnet_table
@@ -67,6 +67,7 @@ class HistoryArrays:
     zone_grain: np.ndarray
     zone_inner_um: np.ndarray
     zone_outer_um: np.ndarray
+    zone_spot_um: np.ndarray
     zone_age_Ma: np.ndarray
     zone_age_sd_Ma: np.ndarray
     inclusions: InclusionArrays
@@ -85,6 +86,11 @@ class HistoryArrays:
             name: _values(data, name, 0)
             for name in ("zone_inner_um", "zone_outer_um", "zone_age_Ma", "zone_age_sd_Ma")
         }
+        zones["zone_spot_um"] = (
+            data["zone_spot_um"].to_numpy()
+            if "zone_spot_um" in data
+            else np.zeros_like(zones["zone_age_Ma"])
+        )
         has_profiles = "composition" in data
         return cls(
             radius_um=_values(data, "radius_um", 0),

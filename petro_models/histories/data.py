@@ -122,7 +122,8 @@ def zone_ages(
     ----------
     frame
         Columns ``age_Ma``, ``sd_Ma`` (1 standard deviation), ``r_inner_um`` and ``r_outer_um``
-        (or ``r_um`` for a point), and ``grain`` where there are several.
+        (or ``r_um`` for a point, with the diameter ``spot_um`` where it is known), and ``grain``
+        where there are several.
     profiles
         The grains' profiles.
     source
@@ -136,6 +137,8 @@ def zone_ages(
     frame = frame.copy()
     if "r_um" in frame and "r_inner_um" not in frame:
         frame["r_inner_um"] = frame["r_outer_um"] = frame["r_um"]
+    if "spot_um" not in frame:
+        frame["spot_um"] = 0.0
     for column in ("r_inner_um", "r_outer_um", "age_Ma", "sd_Ma"):
         if column not in frame:
             raise DataError(
@@ -155,6 +158,7 @@ def zone_ages(
     columns = {
         "zone_inner_um": ("r_inner_um", "um"),
         "zone_outer_um": ("r_outer_um", "um"),
+        "zone_spot_um": ("spot_um", "um"),
         "zone_age_Ma": ("age_Ma", "Ma"),
         "zone_age_sd_Ma": ("sd_Ma", "Ma"),
     }

@@ -114,7 +114,8 @@ def validate_ages(ages: xr.Dataset, profiles: xr.Dataset) -> None:
     """Check dated points or zones against the grains they belong to.
 
     The schema: dim ``zone``; variables ``zone_grain_index``, ``zone_inner_um``,
-    ``zone_outer_um``, ``zone_age_Ma``, ``zone_age_sd_Ma`` (zone). A dated point has equal radii.
+    ``zone_outer_um``, ``zone_age_Ma``, ``zone_age_sd_Ma`` (zone). A dated point has equal radii;
+    ``zone_spot_um``, optional, is the diameter of a spot about it, 0 for zones.
 
     Raises
     ------
@@ -139,6 +140,12 @@ def validate_ages(ages: xr.Dataset, profiles: xr.Dataset) -> None:
         if not 0 <= grain < profiles.sizes["grain"]:
             raise DataError(f"ages: zone {label!r} belongs to a grain that has no profile")
         rim = float(profiles["rim_radius_um"][int(grain)])
+        spot = float(ages["zone_spot_um"][number]) if "zone_spot_um" in ages else 0.0
+        if not (spot == 0 or (0 < spot < 2 * rim and inner == outer)):
+            raise DataError(
+                f"ages: zone {label!r} has a spot of {spot:g} um: a spot lies about one radius, and "
+                f"is smaller than the grain ({rim:g} um of radius)"
+            )
         if not 0 <= inner <= outer:
             raise DataError(
                 f"ages: zone {label!r} runs from {inner:g} to {outer:g} um; the inner radius comes "

@@ -17,7 +17,7 @@ _PROFILE_COLUMNS = (
     *(f"X_{name}" for name in COMPONENTS),
     *(f"sd_{name}" for name in COMPONENTS),
 )
-_AGE_COLUMNS = ("grain", "r_um", "r_inner_um", "r_outer_um", "age_Ma", "sd_Ma")
+_AGE_COLUMNS = ("grain", "r_um", "r_inner_um", "r_outer_um", "spot_um", "age_Ma", "sd_Ma")
 
 
 def read_garnet_profiles(
@@ -69,7 +69,8 @@ def read_zone_ages(path: str | Path, profiles: xr.Dataset) -> xr.Dataset:
     Parameters
     ----------
     path
-        CSV with the columns ``age_Ma sd_Ma``, radii, and ``grain`` where there are several.
+        CSV with the columns ``age_Ma sd_Ma``, radii, ``spot_um`` (diameters of points) where they
+        are known, and ``grain`` where there are several.
     profiles
         As `read_garnet_profiles` gives them.
 

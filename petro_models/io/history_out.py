@@ -59,6 +59,7 @@ def write_zone_ages(ages: xr.Dataset, profiles: xr.Dataset, path: str | Path) ->
     for column, name in (
         ("r_inner_um", "zone_inner_um"),
         ("r_outer_um", "zone_outer_um"),
+        ("spot_um", "zone_spot_um"),
         ("age_Ma", "zone_age_Ma"),
         ("sd_Ma", "zone_age_sd_Ma"),
     ):

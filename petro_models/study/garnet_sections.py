@@ -168,13 +168,11 @@ def ages_on_map(
                 "the map's first pixel"
             )
         label, grain = held[0]
-        radius = max(grain.radius - grain.distance_at(row, column), 0.0)
-        reach = spot["diameter_um"] / 2
         rows.append(
             {
                 "grain": label,
-                "r_inner_um": max(radius - reach, 0.0),
-                "r_outer_um": min(radius + reach, grain.radius),
+                "r_um": max(grain.radius - grain.distance_of(spot["x_um"], spot["y_um"]), 0.0),
+                "spot_um": spot["diameter_um"],
                 "age_Ma": spot["age_Ma"],
                 "sd_Ma": spot["sd_Ma"],
             }

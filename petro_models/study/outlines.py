@@ -27,6 +27,8 @@ class Outline:
         Of each pixel's centre from the outline, in the map's unit.
     across
         Of each pixel's centre from the line along x through the grain's middle.
+    rim
+        Points close together along the outline, (point, 2).
     centre
         (x, y) of the place farthest from the rim.
     radius
@@ -37,6 +39,7 @@ class Outline:
     columns: np.ndarray
     rim_distance: np.ndarray
     across: np.ndarray
+    rim: np.ndarray
     centre: tuple[float, float]
     radius: float
 
@@ -46,10 +49,9 @@ class Outline:
         places = zip(row.tolist(), column.tolist(), strict=True)
         return np.array([place in own for place in places], dtype=bool)
 
-    def distance_at(self, row: int, column: int) -> float:
-        """Give the distance of one of the grain's pixels from the rim."""
-        own = (self.rows == row) & (self.columns == column)
-        return float(self.rim_distance[own][0])
+    def distance_of(self, x: float, y: float) -> float:
+        """Give the distance of a place in the grain from the rim."""
+        return float(np.hypot(*(self.rim - (x, y)).T).min())
 
 
 def outlines(fraction: np.ndarray, grid: Grid, smallest: float) -> tuple[list[Outline], int, int]:
@@ -119,7 +121,7 @@ def _outline(
     depth = tree.query(places.reshape(-1, 2))[0]
     best = places.reshape(-1, 2)[depth.argmax()]
     return Outline(
-        rows + around[0].start, columns + around[1].start, distance, y[rows] - best[1],
+        rows + around[0].start, columns + around[1].start, distance, y[rows] - best[1], points,
         (float(best[0]), float(best[1])), float(depth.max()),
     )  # fmt: skip
 

@@ -51,7 +51,8 @@ def spots_in_rings(
     answers = answers_of(fit, "spot_pure_probability")
     sure = answers["spot_pure_probability"].sel(phase=phase).to_numpy() >= SURE
     row, column = _places(problem, fit)
-    misplaced = _misplaced_pixels(problem, fit) * max(grid_of(answers).steps)
+    steps = grid_of(answers).steps
+    misplaced = _misplaced_pixels(problem, fit) * max(steps)
     chosen, at, error = [], [], []
     for number, grain in enumerate(grains, start=1):
         own = np.flatnonzero((rings["grain"] == str(number)).to_numpy())
@@ -60,8 +61,9 @@ def spots_in_rings(
             continue
         mean = counts.mean[:, own]
         curves = np.stack([mean, np.gradient(mean, radii, axis=1)])
-        for spot in np.flatnonzero(sure & grain.holds(row, column)):
-            radius = grain.radius - grain.distance_at(row[spot], column[spot])
+        for spot in np.flatnonzero(sure & grain.holds(np.rint(row), np.rint(column))):
+            place = column[spot] * steps[0], row[spot] * steps[1]
+            radius = grain.radius - grain.distance_of(*place)
             if not radii[0] - misplaced <= radius <= radii[-1] + misplaced:
                 continue
             read, slope, noise = (
@@ -77,13 +79,10 @@ def spots_in_rings(
 
 
 def _places(problem: PhaseMaps, fit: xr.DataTree) -> tuple[np.ndarray, np.ndarray]:
-    """Give row and column of every spot after registration, whole pixels."""
+    """Give row and column of every spot after registration, pixels."""
     shift = registration_shift(fit)
     named = (("spot_row", shift[1]), ("spot_column", shift[0]))
-    row, column = (
-        np.rint(np.nan_to_num(problem.data[name].to_numpy() + by, nan=-1)).astype(int)
-        for name, by in named
-    )
+    row, column = (np.nan_to_num(problem.data[name].to_numpy() + by, nan=-1) for name, by in named)
     return row, column
 
 

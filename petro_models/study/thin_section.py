@@ -42,6 +42,11 @@ and TiO2 stay."""
 WHOLE_ROCK_ERROR = 0.015
 
 
+_ROUND, _OUT = 2 * np.pi * np.arange(24) / 24, np.sqrt((np.arange(20) + 0.5) / 20)
+_DISC = np.stack([np.outer(_OUT, turn(_ROUND)).ravel() for turn in (np.cos, np.sin)])
+"""Points evenly over the unit disc."""
+
+
 @dataclass(frozen=True)
 class ThinSection:
     """A section as an analyst hands it over, and the truth behind it.
@@ -406,8 +411,8 @@ def _date(
         share = (0.05, 0.9, 0.5, 0.7, 0.3)[step % 5] if garnet == order[0] else (0.1, 0.8)[step % 2]
         rho = share * (garnets.section_um[garnet] - AGE_SPOT_UM / 2)
         angle = generator.uniform(0, 2 * np.pi)
-        within = rho + AGE_SPOT_UM * np.linspace(-0.4, 0.4, 9)
-        age = start_Ma - float(garnets.time_at(garnet, np.abs(within)).mean())
+        within = np.hypot(rho + AGE_SPOT_UM / 2 * _DISC[0], AGE_SPOT_UM / 2 * _DISC[1])
+        age = start_Ma - float(garnets.time_at(garnet, within).mean())
         rows.append(
             {
                 "x_um": garnets.x_um[garnet] + rho * np.cos(angle),
