@@ -79,14 +79,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the data that the problem files below name."""
     made = tmp_path_factory.mktemp("problems")
     (made / "rocks.csv").write_bytes(petro.datasets.path("grant2005").read_bytes())
-    profiles, ages, _ = simulate_history(
+    profiles, ages, truth = simulate_history(
         bundled_table("white2014"), "heating", n_grains=2, n_positions=8, n_ages=2, seed=1
     )
     write_garnet_profiles(profiles, made / "garnets.csv")
     assert ages is not None
     write_zone_ages(ages, profiles, made / "ages.csv")
-    inclusions, _ = simulate_inclusions(seed=1)
-    write_inclusions(inclusions, made / "inclusions.csv")
+    inclusions = simulate_inclusions(profiles, truth, n_inclusions=6, seed=1)
+    write_inclusions(inclusions[0] if isinstance(inclusions, tuple) else inclusions, made / "inclusions.csv")
     return made
 
 
@@ -98,7 +98,7 @@ table = "rocks.csv"
 protolith = "UA"
 [priors]
 tolerance = 0.04
-mass_change = {dist = "Normal", mu = 0, sigma = 0.3, dims = "sample"}
+mass_change = { distribution = "Normal", mu = 0, sigma = 0.3, dims = "sample" }
 [sampler]
 draws = 10
 seed = 1
@@ -110,7 +110,7 @@ kind = "histories"
 growth_law = "arrhenius"
 [data]
 profiles = "garnets.csv"
-equilibrium = "white2014"
+bundled_table = "white2014"
 ages = "ages.csv"
 [priors]
 removed_final = 0.02

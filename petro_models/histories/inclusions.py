@@ -58,6 +58,8 @@ def garnet_inclusions(
             raise DataError(
                 f"{source}: column {column!r} is missing; {nearest(column, map(str, frame))}"
             )
+    if frame.empty:
+        raise DataError(f"{source}: there is no inclusion: the table has headers but no rows")
     inputs = _input_columns(frame, source)
     grain = grain_labels(frame)
     grains = list(dict.fromkeys(grain))

@@ -143,8 +143,8 @@ def validate_ages(ages: xr.Dataset, profiles: xr.Dataset) -> None:
         spot = float(ages["zone_spot_um"][number]) if "zone_spot_um" in ages else 0.0
         if not (spot == 0 or (0 < spot < 2 * rim and inner == outer)):
             raise DataError(
-                f"ages: zone {label!r} has a spot of {spot:g} um: a spot lies about one radius, and "
-                f"is smaller than the grain ({rim:g} um of radius)"
+                f"ages: zone {label!r} has a spot of {spot:g} um: a spot lies about one radius "
+                f"and is smaller than the grain ({rim:g} um of radius)"
             )
         if not 0 <= inner <= outer:
             raise DataError(

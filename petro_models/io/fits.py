@@ -29,10 +29,13 @@ def save(fit: xr.DataTree, path: str | Path) -> Path:
     if target.suffix not in SUFFIXES:
         raise FitError(f"{target}: a fit is saved as .nc or .zarr; got '{target.suffix}'")
     with replacing(target) as part:
-        if target.suffix == ".nc":
-            fit.to_netcdf(part, engine="netcdf4")
-        else:
-            fit.to_zarr(part, consolidated=False)
+        try:
+            if target.suffix == ".nc":
+                fit.to_netcdf(part, engine="netcdf4")
+            else:
+                fit.to_zarr(part, consolidated=False)
+        except RuntimeError as error:  # what the netCDF library makes of a full disk
+            raise FitError(f"{target}: cannot be written: {error}; is the disk full?") from error
     return target
 
 

@@ -106,9 +106,10 @@ def draw_group_compositions(
     posterior = thin(fit["posterior"].to_dataset(), DRAWS)
     draws = parameter_draws(posterior, observed, problem.priors)
     k, which = position_of(problem.data, "phase", phase), observed.element_of_oxide
-    background = np.broadcast_to(
-        observed.background * _background(problem, posterior), draws.spots.composition[:, k].shape
-    )
+    # The background under a phase scatters about that of the map.
+    about = generator.normal(size=draws.spots.composition[:, k].shape)
+    scatter = 1 + _drawn(problem, posterior, "background_scatter") * about
+    background = observed.background * _drawn(problem, posterior, "background") * scatter
     if spots is None:
         net = np.maximum(draws.maps.intensity[:, k][:, which] - background, 1e-6)
         per_count = draws.spots.composition[:, k] / net
@@ -152,9 +153,9 @@ def _draw_per_count(
     return mean + np.sqrt(excess / total) * generator.normal(size=mean.shape)
 
 
-def _background(problem: PhaseMaps, posterior: xr.Dataset) -> np.ndarray:
-    """Give the background relative to what it was taken for, (draw, oxide) or (1, oxide)."""
-    if "background" in posterior:
-        return posterior["background"].stack(d=("chain", "draw")).transpose("d", ...).to_numpy()
-    known = np.asarray(problem.priors.known("background"), float)
-    return np.broadcast_to(known, (1, problem.data.sizes["oxide"]))
+def _drawn(problem: PhaseMaps, posterior: xr.Dataset, name: str) -> np.ndarray:
+    """Give a quantity of oxides or one for all, (draw or 1, oxide or 1)."""
+    if name in posterior:
+        values = posterior[name].stack(d=("chain", "draw")).transpose("d", ...).to_numpy()
+        return values.reshape(len(values), -1)
+    return np.atleast_1d(np.asarray(problem.priors.known(name), float))[None, :]

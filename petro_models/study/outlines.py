@@ -11,6 +11,8 @@ from petro_models.phase_maps.map_answers import Grid
 
 HALF = 0.5
 POINTS_PER_PIXEL = 8
+ROUND = 0.05
+"""Scatter of the rim's distance from the middle, relative to it, below which a grain is round."""
 FINER = 12
 """The middle of a grain is sought on a grid so many times finer than the pixels."""
 
@@ -32,7 +34,7 @@ class Outline:
     centre
         (x, y) of the place farthest from the rim.
     radius
-        Its distance from the rim.
+        Mean distance of the rim from there, of a round grain; else the smallest.
     """
 
     rows: np.ndarray
@@ -120,9 +122,12 @@ def _outline(
     places = np.stack(np.meshgrid(x[columns[deepest]] + across, y[rows[deepest]] + down), axis=-1)
     depth = tree.query(places.reshape(-1, 2))[0]
     best = places.reshape(-1, 2)[depth.argmax()]
+    # The nearest of many rim points is nearer than the rim: a round grain is measured all around.
+    reach = np.hypot(*(points - best).T)
+    is_round = reach.std() < ROUND * reach.mean()
     return Outline(
         rows + around[0].start, columns + around[1].start, distance, y[rows] - best[1], points,
-        (float(best[0]), float(best[1])), float(depth.max()),
+        (float(best[0]), float(best[1])), float(reach.mean() if is_round else depth.max()),
     )  # fmt: skip
 
 
