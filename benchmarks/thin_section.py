@@ -29,6 +29,7 @@ PATHS = ("clockwise", "heating", "loop", "pause", "pulse")
 SIZE = 192
 ANSWERS = ("pressure_kbar", "temperature_C", "age_Ma")
 TRAVERSE_PIXELS = 3
+ARMS = (("all pixels", "propagated"), ("all pixels", "dropped"), ("one traverse", "propagated"))
 
 
 def history(
@@ -74,7 +75,7 @@ def history(
 
 
 def one_section(index: int) -> dict[str, Any]:
-    """Simulate, map and read one section in four ways."""
+    """Simulate, map and read one section in three ways."""
     logging.getLogger("petro_models").setLevel(logging.ERROR)
     path = PATHS[index % len(PATHS)]
     section = simulate_thin_section(SIZE, path, seed=500 + index)
@@ -87,9 +88,10 @@ def one_section(index: int) -> dict[str, Any]:
         "path": path,
         "map seconds": round(time.perf_counter() - begin, 1),
     }
-    for pixels, traverse in (("all pixels", False), ("one traverse", True)):
-        for errors, propagated in (("propagated", True), ("dropped", False)):
-            found[f"{pixels}, calibration {errors}"] = history(section, fit, propagated, traverse)
+    for pixels, errors in ARMS:
+        found[f"{pixels}, calibration {errors}"] = history(
+            section, fit, errors == "propagated", pixels == "one traverse"
+        )
     return found
 
 
