@@ -22,7 +22,9 @@ STEPS = 81
 MISSED_CORE = 0.05
 """Time is also told from this share of the largest radius: before it, little garnet tells much."""
 ENERGIES_KJ_PER_MOL = (150.0, 200.0, 250.0)
-TIME_ZERO = "times count from the first analysis or inclusion; the duration ends with the last"
+TIME_ZERO = (
+    "times count from the first analysis, inclusion or dated spot; the duration ends with the last"
+)
 INTERVAL = "90 %, equal-tailed (q05 to q95)"
 
 

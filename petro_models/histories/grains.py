@@ -260,8 +260,16 @@ def zone_quadrature(arrays: HistoryArrays) -> tuple[np.ndarray, np.ndarray]:
 
 
 def axis_ends(arrays: HistoryArrays, offset_um: np.ndarray, exponent: int) -> tuple[float, float]:
-    """Give the growth coordinate of the first observed position and of the end of growth."""
+    """Give the growth coordinate of the first place that was observed and of the end of growth.
+
+    A dated spot in a core that was not analysed is such a place; a dated zone is not, as it may
+    reach to the centre.
+    """
     observed = growth_coordinate(arrays, offset_um, exponent, *arrays.observed)
+    spots = np.flatnonzero(arrays.zone_spot_um > 0)
+    innermost = np.abs(arrays.zone_inner_um - 0.5 * arrays.zone_spot_um)[spots]
+    dated = growth_coordinate(arrays, offset_um, exponent, arrays.zone_grain[spots], innermost)
+    observed = np.concatenate([observed, dated])
     ends = [observed.max(), float(arrays.rim_radius_um.max()) ** exponent]
     if arrays.has_ages:
         zone = arrays.zone_grain, arrays.zone_outer_um

@@ -50,5 +50,10 @@ def garnet_fractions(wt_percent: Any) -> Any:
     wt_percent
         Of FeO, MgO, CaO and MnO, (..., 4).
     """
-    moles = wt_percent / _X_SITE
+    moles = garnet_moles(wt_percent)
     return moles / moles.sum(axis=-1, keepdims=True)
+
+
+def garnet_moles(wt_percent: Any) -> Any:
+    """Give moles of Fe, Mg, Ca and Mn in 100 g from wt% of FeO, MgO, CaO and MnO, (..., 4)."""
+    return wt_percent / _X_SITE

@@ -10,9 +10,9 @@ from petro_models.phase_maps.averages import Groups
 from petro_models.phase_maps.map_answers import answers_of, grid_of, labels_of
 from petro_models.phase_maps.problem import PhaseMaps
 from petro_models.phase_maps.regions import phase_mask
-from petro_models.phase_maps.summed_counts import GroupCounts, draw_group_compositions
+from petro_models.phase_maps.summed_counts import GroupCounts, GroupDraws, draw_group_compositions
 from petro_models.problem import problem_of
-from petro_models.study.garnet_chemistry import OXIDES, garnet_fractions
+from petro_models.study.garnet_chemistry import OXIDES, garnet_fractions, garnet_moles
 from petro_models.study.outlines import Outline, outlines
 from petro_models.study.ring_spots import spots_in_rings
 from petro_models.thermodynamics.tables import COMPONENTS
@@ -91,10 +91,9 @@ def garnet_sections(
     spots = spots_in_rings(problem, fit, grains, frame, counts, phase)
     drawn = draw_group_compositions(problem, fit, counts, phase, spots, seed)
     exact = garnet_fractions(np.maximum(drawn.composition[..., columns], 1e-4))
-    noisy = garnet_fractions(np.maximum(drawn.with_counting[..., columns], 1e-4))
     mean = exact.mean(axis=0)
     shapes, left = _shapes(exact - mean)
-    own = np.sqrt((noisy - exact).var(axis=0) + left)
+    own = np.sqrt(_before_closure(drawn, columns).var(axis=0) + left)
     for index, name in enumerate(COMPONENTS):
         frame[f"X_{name}"], frame[f"sd_{name}"] = mean[:, index], own[:, index]
     profiles = garnet_profiles(
@@ -282,6 +281,17 @@ def _sharpened(counts: GroupCounts, rings: pd.DataFrame, pixel_um: float) -> Gro
         weight = (spread + blur) / (gaps[1:] * gaps[:-1])
         variance[:, at[:-1]] *= (1 + weight) ** 2 + 0.5 * weight**2
     return GroupCounts(mean, variance)
+
+
+def _before_closure(drawn: GroupDraws, columns: list[int]) -> np.ndarray:
+    """Give draws of the rings' own errors before fractions were brought to 1, as `Histories` asks.
+
+    Errors of the cations over the sum of the cations, (draw, ring, endmember).
+    """
+    moles, noisy = (
+        garnet_moles(values[..., columns]) for values in (drawn.composition, drawn.with_counting)
+    )
+    return (noisy - moles) / moles.sum(axis=-1, keepdims=True)
 
 
 def _oxide_place(problem: PhaseMaps, oxide: str) -> int:
