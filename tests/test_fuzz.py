@@ -86,7 +86,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert ages is not None
     write_zone_ages(ages, profiles, made / "ages.csv")
     inclusions = simulate_inclusions(profiles, truth, n_inclusions=6, seed=1)
-    write_inclusions(inclusions[0] if isinstance(inclusions, tuple) else inclusions, made / "inclusions.csv")
+    write_inclusions(
+        inclusions[0] if isinstance(inclusions, tuple) else inclusions, made / "inclusions.csv"
+    )
     return made
 
 

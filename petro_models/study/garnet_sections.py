@@ -39,7 +39,8 @@ def garnet_sections(
     """Turn all garnets of a fitted map into profiles for `Histories`, from all their pixels.
 
     Grains are outlined where the fraction of garnet crosses a half; pixels are sorted into rings
-    by their distance to the rim; pixels that are not garnet alone are left out. The composition of
+    by their distance to the rim (to the middle, of round grains); pixels that are not garnet alone
+    are left out. The composition of
     a ring comes from its summed counts, calibrated by the spots that lie in these grains (by the
     fitted phase where they are fewer than three; the notes say which). Two errors are kept apart:
     that of counting, which differs from ring to ring, and that of the calibration, which moves all
@@ -170,7 +171,7 @@ def ages_on_map(
         rows.append(
             {
                 "grain": label,
-                "r_um": max(grain.radius - grain.distance_of(spot["x_um"], spot["y_um"]), 0.0),
+                "r_um": grain.radius_of(spot["x_um"], spot["y_um"]),
                 "spot_um": spot["diameter_um"],
                 "age_Ma": spot["age_Ma"],
                 "sd_Ma": spot["sd_Ma"],
@@ -239,7 +240,7 @@ def _rings(
                 f"grain {number} of {len(grains)} (x {grain.centre[0]:.0f}, "
                 f"y {grain.centre[1]:.0f} um) has no pure pixel: lower min_pure_probability"
             )
-        radius = np.maximum(grain.radius - grain.rim_distance[wanted], 0.0)
+        radius = grain.radii[wanted]
         _, own, counts = np.unique(
             (radius / width).astype(int), return_inverse=True, return_counts=True
         )
@@ -280,8 +281,8 @@ def _sharpened(counts: GroupCounts, rings: pd.DataFrame, pixel_um: float) -> Gro
         # Differences of neighbours bring their noise in.
         weight = (spread + blur) / (gaps[1:] * gaps[:-1])
         variance[:, at[:-1]] *= (1 + weight) ** 2 + 0.5 * weight**2
-        # Where zoning has kinks the second order is not all: half of what is taken off stays open.
-        variance[:, at[:-1]] += (0.25 * off) ** 2
+        # Where zoning has kinks the second order is not all: what is taken off stays open.
+        variance[:, at[:-1]] += (0.5 * off) ** 2
     return GroupCounts(mean, variance)
 
 

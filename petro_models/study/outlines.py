@@ -27,23 +27,30 @@ class Outline:
         Its pixels, those of its inclusions among them.
     rim_distance
         Of each pixel's centre from the outline, in the map's unit.
+    radii
+        Of each pixel's centre in the grain: its distance from the middle of a round grain; else
+        the grain's radius less the distance from the rim.
     across
         Of each pixel's centre from the line along x through the grain's middle.
     rim
         Points close together along the outline, (point, 2).
     centre
-        (x, y) of the place farthest from the rim.
+        (x, y) of the middle of a round grain; else of the place farthest from the rim.
     radius
         Mean distance of the rim from there, of a round grain; else the smallest.
+    is_round
+        Whether the rim's distance from the middle hardly varies.
     """
 
     rows: np.ndarray
     columns: np.ndarray
     rim_distance: np.ndarray
+    radii: np.ndarray
     across: np.ndarray
     rim: np.ndarray
     centre: tuple[float, float]
     radius: float
+    is_round: bool
 
     def holds(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
         """Tell which places, given by row and column, are pixels of the grain."""
@@ -51,9 +58,11 @@ class Outline:
         places = zip(row.tolist(), column.tolist(), strict=True)
         return np.array([place in own for place in places], dtype=bool)
 
-    def distance_of(self, x: float, y: float) -> float:
-        """Give the distance of a place in the grain from the rim."""
-        return float(np.hypot(*(self.rim - (x, y)).T).min())
+    def radius_of(self, x: float, y: float) -> float:
+        """Give the radius of a place in the grain, as `radii` of its pixels."""
+        if self.is_round:
+            return float(np.hypot(x - self.centre[0], y - self.centre[1]))
+        return max(self.radius - float(np.hypot(*(self.rim - (x, y)).T).min()), 0.0)
 
 
 def outlines(fraction: np.ndarray, grid: Grid, smallest: float) -> tuple[list[Outline], int, int]:
@@ -122,13 +131,26 @@ def _outline(
     places = np.stack(np.meshgrid(x[columns[deepest]] + across, y[rows[deepest]] + down), axis=-1)
     depth = tree.query(places.reshape(-1, 2))[0]
     best = places.reshape(-1, 2)[depth.argmax()]
-    # The nearest of many rim points is nearer than the rim: a round grain is measured all around.
-    reach = np.hypot(*(points - best).T)
-    is_round = reach.std() < ROUND * reach.mean()
+    # The nearest of many rim points is nearer than the rim, the more so the farther it is: the
+    # middle and the radii of a round grain are taken from its whole outline.
+    area = np.clip(level[rows, columns], 0.0, 1.0)
+    middle = np.average(x[columns], weights=area), np.average(y[rows], weights=area)
+    reach = np.hypot(*(points - middle).T)
+    is_round = bool(reach.std() < ROUND * reach.mean())
+    centre = middle if is_round else (best[0], best[1])
+    radius = float(reach.mean() if is_round else depth.max())
+    from_middle = np.hypot(x[columns] - centre[0], y[rows] - centre[1])
     return Outline(
-        rows + around[0].start, columns + around[1].start, distance, y[rows] - best[1], points,
-        (float(best[0]), float(best[1])), float(reach.mean() if is_round else depth.max()),
-    )  # fmt: skip
+        rows + around[0].start,
+        columns + around[1].start,
+        distance,
+        np.minimum(from_middle, radius) if is_round else np.maximum(radius - distance, 0.0),
+        y[rows] - centre[1],
+        points,
+        (float(centre[0]), float(centre[1])),
+        radius,
+        is_round,
+    )
 
 
 def _dense(line: np.ndarray, grid: Grid) -> np.ndarray:

@@ -63,7 +63,7 @@ def spots_in_rings(
         curves = np.stack([mean, np.gradient(mean, radii, axis=1)])
         for spot in np.flatnonzero(sure & grain.holds(np.rint(row), np.rint(column))):
             place = column[spot] * steps[0], row[spot] * steps[1]
-            radius = grain.radius - grain.distance_of(*place)
+            radius = grain.radius_of(*place)
             if not radii[0] - misplaced <= radius <= radii[-1] + misplaced:
                 continue
             read, slope, noise = (
