@@ -363,7 +363,7 @@ def test_a_study_fits_again_only_what_changed(tmp_path: Path) -> None:
     assert study.fitted == ["first", "second"]
     study["first"].priors.clear()
     study["second"].priors.clear()
-    # Going back to the first choice costs nothing, and another session finds the fits.
+    # Going back to the first choice costs nothing, and a later study finds the fits.
     study.run()
     assert study.fitted == []
     again = chain(tmp_path)
