@@ -181,7 +181,7 @@ class Study:
         return write_study_page(self, path)
 
     def __repr__(self) -> str:
-        lines = [f"Study in {self.folder}"]
+        lines = [f"Study in {self.folder.name}"]
         for name, stage in self.stages.items():
             after = f" <- {', '.join(stage.needs)}" if stage.needs else ""
             state = "not run"
