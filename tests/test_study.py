@@ -129,7 +129,7 @@ def test_rings_err_as_their_two_errors_say(section: ThinSection, profiles: xr.Da
     )
     error = profiles["composition"].to_numpy() - exact
     own = profiles["composition_sd"].to_numpy().ravel()
-    shapes = profiles["shared_error"].to_numpy().reshape(profiles.sizes["shared_shape"], -1).T
+    shapes = shared_shapes(profiles, exact)
     weighted = shapes / own[:, None] ** 2
     score = np.linalg.solve(
         np.eye(shapes.shape[1]) + shapes.T @ weighted, weighted.T @ error.ravel()
@@ -141,6 +141,15 @@ def test_rings_err_as_their_two_errors_say(section: ThinSection, profiles: xr.Da
     assert np.abs(score).max() < 3.5
     shared = np.sqrt((shapes**2).sum(axis=1))
     assert np.median(np.abs(error.ravel()) / np.hypot(own, shared)) < 1.0
+
+
+def shared_shapes(profiles: xr.Dataset, exact: np.ndarray) -> np.ndarray:
+    """What one standard deviation of each shared error adds to exact fractions, (value, shape)."""
+    grain = profiles["grain_index"].to_numpy()
+    moved = exact * (1 + profiles["shared_gain"].to_numpy()[:, grain])
+    moved = moved + profiles["shared_background"].to_numpy()[:, grain]
+    moved = moved / moved.sum(axis=-1, keepdims=True) - exact
+    return moved.reshape(len(moved), -1).T
 
 
 def removed_along(section: ThinSection, profiles: xr.Dataset) -> np.ndarray:
@@ -168,8 +177,8 @@ def test_a_traverse_sees_fewer_pixels_and_errs_more(fit: xr.DataTree, profiles: 
     assert float(strip["composition_sd"].mean()) > 1.5 * float(profiles["composition_sd"].mean())
     # What they share does not average out, and few pixels calibrate worse.
     ratio = (
-        np.sqrt((strip["shared_error"] ** 2).sum("shared_shape")).mean()
-        / np.sqrt((profiles["shared_error"] ** 2).sum("shared_shape")).mean()
+        np.sqrt((strip["shared_gain"] ** 2).sum("shared_shape")).mean()
+        / np.sqrt((profiles["shared_gain"] ** 2).sum("shared_shape")).mean()
     )
     assert float(ratio) > 0.8
 
@@ -221,12 +230,14 @@ def test_a_history_that_knows_the_shared_error_holds_the_truth_where_one_without
         table, "heating", n_grains=1, n_positions=30, n_ages=0, noise=0.001, seed=5
     )
     # A calibration that errs in Ca and Mg by 4 % and 3 % of their content.
-    relative = np.array([[0.0, 0.0, 0.04, 0.0], [0.0, 0.03, 0.0, 0.0]])
+    gain = np.array([[0.0, 0.0, 0.04, 0.0], [0.0, 0.03, 0.0, 0.0]])
     exact = truth["composition"].to_numpy()
-    shapes = relative[:, None, :] * exact
-    shapes = shapes - exact * shapes.sum(axis=-1, keepdims=True)
-    profiles["composition"] = profiles["composition"] + 1.2 * shapes[0] - 1.1 * shapes[1]
-    profiles["shared_error"] = (("shared_shape", "position", "endmember"), shapes)
+    moved = exact * (1 + 1.2 * gain[0] - 1.1 * gain[1])
+    moved = moved / moved.sum(axis=-1, keepdims=True)
+    profiles["composition"] = profiles["composition"] + moved - exact
+    dims = ("shared_shape", "grain", "endmember")
+    profiles["shared_gain"] = (dims, gain[:, None])
+    profiles["shared_background"] = (dims, np.zeros_like(gain[:, None]))
     held = {}
     for known in (True, False):
         problem = petro.Histories(profiles, table, own_bulk=True)
@@ -254,17 +265,19 @@ def test_joined_profiles_keep_each_part_s_shared_error_to_itself() -> None:
             grain=[str(number)], position=[f"{number}:{k}" for k in range(own.sizes["position"])]
         )
         if number:
-            shape = np.full((1, 8, 4), 0.002)
-            own["shared_error"] = (("shared_shape", "position", "endmember"), shape)
+            shape = (("shared_shape", "grain", "endmember"), np.full((1, 1, 4), 0.002))
+            own = own.assign(shared_gain=shape, shared_background=shape)
             own = own.assign_coords(shared_shape=["calibration 1"])
         parts.append(own)
-    joined = join_profiles(*parts)["shared_error"]
-    assert joined.shape == (1, 16, 4)
-    assert float(np.abs(joined[:, :8]).max()) == 0.0
-    assert float(joined[:, 8:].min()) == 0.002
-    broken = parts[1].assign(shared_error=parts[1]["shared_error"] * np.nan)
-    with pytest.raises(DataError, match="shared_error has missing values"):
+    joined = join_profiles(*parts)
+    for name in ("shared_gain", "shared_background"):
+        assert joined[name].shape == (1, 2, 4)
+        assert joined[name][0, :, 0].values.tolist() == [0.0, 0.002]
+    broken = parts[1].assign(shared_gain=parts[1]["shared_gain"] * np.nan)
+    with pytest.raises(DataError, match="shared_gain has missing values"):
         petro.Histories(broken, table)
+    with pytest.raises(DataError, match="go together; only shared_gain is there"):
+        petro.Histories(parts[1].drop_vars("shared_background"), table)
 
 
 # --- the variance budget ---

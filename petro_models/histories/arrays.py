@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from petro_models.errors import DataError
+from petro_models.histories import forward
 from petro_models.histories.equilibria import InclusionArrays
-from petro_models.histories.schema import CLOSED_WITHIN
+from petro_models.histories.schema import CLOSED_WITHIN, SHARED
 from petro_models.thermodynamics.tables import COMPONENTS, VARIABLES, EquilibriumTable
 
 DIMS = (
@@ -37,9 +39,10 @@ class HistoryArrays:
         (position, endmember) of 0 and 1.
     closed
         1 where the four fractions were brought to 1, (position).
-    shared_error
-        Shapes of the error that analyses share, one standard deviation each, (shared_shape,
-        position, endmember); none where all errors are independent.
+    shared_gain, shared_background
+        Shapes of the calibration's error, one standard deviation each: share of a cation's content
+        that is measured too much, and what is added to it, in fractions, (shared_shape, grain,
+        endmember); none where all errors are independent.
     rim_radius_um, number_density
         (grain).
     section_grain
@@ -60,7 +63,8 @@ class HistoryArrays:
     sd: np.ndarray
     measured: np.ndarray
     closed: np.ndarray
-    shared_error: np.ndarray
+    shared_gain: np.ndarray
+    shared_background: np.ndarray
     rim_radius_um: np.ndarray
     number_density: np.ndarray
     section_grain: np.ndarray
@@ -99,7 +103,7 @@ class HistoryArrays:
             sd=np.where(measured, errors, 1.0),
             measured=measured.astype(float),
             closed=closed.astype(float),
-            shared_error=_values(data, "shared_error", (0, *values.shape)),
+            **{name: _values(data, name, (0, rims.size, values.shape[1])) for name in SHARED},
             rim_radius_um=rims,
             number_density=data["number_density"].to_numpy()
             if has_profiles
@@ -145,7 +149,19 @@ class HistoryArrays:
     @property
     def has_shared_error(self) -> bool:
         """Whether analyses share an error, as those of one calibration do."""
-        return len(self.shared_error) > 0
+        return len(self.shared_gain) > 0
+
+    def miscalibrated(self, expected: Any, score: Any, xp: Any) -> Any:
+        """Give what a calibration that errs by scores (shared_shape) makes of fractions.
+
+        Takes and gives (position, endmember); one score stands for all shapes.
+        """
+        score = score * np.ones(len(self.shared_gain))
+        gain, background = (
+            (score[:, None, None] * shapes).sum(axis=0)[self.grain]
+            for shapes in (self.shared_gain, self.shared_background)
+        )
+        return forward.miscalibrated(expected, gain, background, self.closed)
 
     @property
     def has_sections(self) -> bool:

@@ -123,7 +123,7 @@ def _data(
         method="cubic" if problem.options["interpolation"] == "cubic" else "linear",
     ).reshape(curves.count, -1)
     scatter = arrays.sd**2, _model_error(problem, draws) ** 2
-    shapes = arrays.shared_error.reshape(len(arrays.shared_error), -1)
+    shapes = _shared_shapes(arrays, expected.mean(axis=0))
     if "shared_error" not in draws:
         shapes = shapes[:0]
     precision = _with_shared(_row_precision(arrays, scatter[0] + scatter[1]), shapes)
@@ -137,6 +137,15 @@ def _data(
     sources = [block_diag(part, nothing) for part in sources]
     sources.append(block_diag(np.zeros_like(precision), np.diag(age_variance)))
     return expected, DataErrors(block_diag(precision, np.diag(1 / age_variance)), np.array(sources))
+
+
+def _shared_shapes(arrays: HistoryArrays, expected: np.ndarray) -> np.ndarray:
+    """Give what one standard deviation of every shared error adds, (shape, datum)."""
+    exact = expected.reshape(arrays.composition.shape)
+    each = np.eye(len(arrays.shared_gain))
+    return np.array(
+        [(arrays.miscalibrated(exact, score, np) - exact).ravel() for score in each]
+    ).reshape(len(each), exact.size)
 
 
 def _model_error(problem: "Histories", draws: xr.Dataset) -> np.ndarray:

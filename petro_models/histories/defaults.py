@@ -161,7 +161,7 @@ def _table(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
         found["shared_error"] = PriorSpecification(
             Prior("Normal", mu=0, sigma=1, dims="shared_shape"),
             ("shared_shape",),
-            "error that all analyses share, in standard deviations of each of its shapes",
+            "error of the calibration that analyses share, in standard deviations of each shape",
             "as the calibration of the map leaves it; 0 forgets it, as analyses handed on without "
             "their common error do",
         )

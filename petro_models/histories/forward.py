@@ -178,6 +178,27 @@ def grown_share(
     return (grown * density).sum(axis=-1) / (whole * density).sum()
 
 
+def miscalibrated(expected: Any, gain: Any, background: Any, closed: Any) -> Any:
+    """Give the fractions that an erring calibration measures: ``x (1 + gain) + background``.
+
+    The error depends on the true fractions, not on the measured ones: taken from these it would
+    follow their noise, and a fit would take the noise for a sign of the error.
+
+    Parameters
+    ----------
+    expected, gain, background
+        (..., component).
+    closed
+        1 where the fractions were brought to 1 afterwards, (...).
+
+    Returns
+    -------
+    (..., component)
+    """
+    amount = expected * (1 + gain) + background
+    return amount / (1 + closed[..., None] * (amount.sum(axis=-1, keepdims=True) - 1))
+
+
 def closed_log_density(
     observed: Any, expected: Any, variance: Any, measured: Any, closed: Any, xp: Any
 ) -> Any:

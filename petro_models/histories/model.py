@@ -92,7 +92,7 @@ def history_model(
                 expected += _blurred(grown, arrays, shells, priors, path, *time[:2])
             if arrays.has_shared_error:
                 score = pt.as_tensor(priors.create("shared_error"))
-                expected += (score[..., None, None] * arrays.shared_error).sum(axis=0)
+                expected = arrays.miscalibrated(expected, score, pt)
             variance = arrays.sd**2 + pt.as_tensor(priors.create("model_error")) ** 2
             closed_composition(arrays, expected, variance)
             pm.Normal(

@@ -87,7 +87,7 @@ class Histories(InverseProblem):
 
     kind: ClassVar[str] = "histories"
     thins_prior: ClassVar[bool] = True
-    model_version: ClassVar[int] = 1
+    model_version: ClassVar[int] = 2
 
     def __init__(
         self,

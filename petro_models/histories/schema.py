@@ -9,6 +9,8 @@ from petro_models.thermodynamics.tables import COMPONENTS, validate_table
 
 CLOSED_WITHIN = 1e-3
 """Fractions whose sum is this close to 1 were brought to 1 by the analyst."""
+SHARED = ("shared_gain", "shared_background")
+"""What an error that analyses share consists of."""
 
 
 def validate_profiles(profiles: xr.Dataset) -> None:
@@ -18,8 +20,9 @@ def validate_profiles(profiles: xr.Dataset) -> None:
     another), ``endmember`` (alm prp grs sps), ``grain`` (labels); variables ``radius_um`` and
     ``grain_index`` (position), ``composition`` and ``composition_sd`` (position, component; NaN
     where not measured), ``rim_radius_um`` and ``number_density`` (grain); optionally
-    ``shared_error`` (shared_shape, position, endmember), what one standard deviation of an error
-    that analyses share adds to each.
+    ``shared_gain`` and ``shared_background`` (shared_shape, grain, endmember), the shapes of an
+    error that the analyses of a grain share, as a calibration makes them: what one standard
+    deviation adds to the measured amount of a cation, as a share of it and in fractions.
 
     Raises
     ------
@@ -44,7 +47,7 @@ def validate_profiles(profiles: xr.Dataset) -> None:
         raise DataError(f"profiles: component must be {', '.join(COMPONENTS)} in this order")
     _check_positions(profiles)
     _check_composition(profiles)
-    _check_shared_error(profiles)
+    _check_shared(profiles)
     for name in ("rim_radius_um", "number_density"):
         if not (profiles[name] > 0).all():
             raise DataError(f"profiles: {name} must be above 0 for every grain")
@@ -99,15 +102,17 @@ def _check_composition(profiles: xr.Dataset) -> None:
         )
 
 
-def _check_shared_error(profiles: xr.Dataset) -> None:
-    if "shared_error" not in profiles:
-        return
-    shared = profiles["shared_error"]
-    wanted = ("shared_shape", "position", "endmember")
-    if shared.dims != wanted:
-        raise DataError(f"profiles: shared_error has dims {shared.dims}, not {wanted}")
-    if not np.isfinite(shared.to_numpy()).all():
-        raise DataError("profiles: shared_error has missing values: put 0 where nothing is shared")
+def _check_shared(profiles: xr.Dataset) -> None:
+    present = [name for name in SHARED if name in profiles]
+    if len(present) == 1:
+        raise DataError(f"profiles: {' and '.join(SHARED)} go together; only {present[0]} is there")
+    wanted = ("shared_shape", "grain", "endmember")
+    for name in present:
+        shared = profiles[name]
+        if shared.dims != wanted:
+            raise DataError(f"profiles: {name} has dims {shared.dims}, not {wanted}")
+        if not np.isfinite(shared.to_numpy()).all():
+            raise DataError(f"profiles: {name} has missing values: put 0 where nothing is shared")
 
 
 def validate_ages(ages: xr.Dataset, profiles: xr.Dataset) -> None:

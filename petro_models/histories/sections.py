@@ -15,7 +15,7 @@ import xarray as xr
 from petro_models.errors import DataError, nearest
 from petro_models.histories.data import garnet_profiles
 from petro_models.histories.labels import grain_label, grain_labels, numbered
-from petro_models.histories.schema import validate_profiles
+from petro_models.histories.schema import SHARED, validate_profiles
 from petro_models.thermodynamics.tables import COMPONENTS
 
 BINS = 40
@@ -117,10 +117,10 @@ def join_profiles(*parts: xr.Dataset) -> xr.Dataset:
         shifted.append(marked.assign(grain_index=marked["grain_index"] + before))
         before += part.sizes["grain"]
     by_position = ["radius_um", "grain_index", "composition", "composition_sd"]
-    if any("shared_error" in part for part in parts):
-        shifted = _with_own_shapes(shifted)
-        by_position.append("shared_error")
     by_grain = ["rim_radius_um", "number_density", "is_section"]
+    if any(SHARED[0] in part for part in parts):
+        shifted = _with_own_shapes(shifted)
+        by_grain += SHARED
     joined = xr.merge(
         [
             xr.concat([part[by_position] for part in shifted], "position", join="override"),
@@ -139,22 +139,23 @@ def join_profiles(*parts: xr.Dataset) -> xr.Dataset:
 
 def _with_own_shapes(parts: list[xr.Dataset]) -> list[xr.Dataset]:
     """Give every part the shapes of all shared errors: those of others add nothing to it."""
-    known = [part["shared_error"].to_numpy() if "shared_error" in part else None for part in parts]
-    counts = [0 if shapes is None else len(shapes) for shapes in known]
+    counts = [part.sizes.get("shared_shape", 0) for part in parts]
     labels = [
         f"{number}: {label}"
         for number, (part, count) in enumerate(zip(parts, counts, strict=True), start=1)
         for label in (part["shared_shape"].values if count else ())
     ]
     made, before = [], 0
-    for part, shapes, count in zip(parts, known, counts, strict=True):
-        whole = np.zeros((len(labels), part.sizes["position"], part.sizes["endmember"]))
-        if shapes is not None:
-            whole[before : before + count] = shapes
+    for part, count in zip(parts, counts, strict=True):
+        bare = part.drop_vars([*SHARED, "shared_shape"], errors="ignore")
+        bare = bare.assign_coords(shared_shape=labels)
+        for name in SHARED:
+            whole = np.zeros((len(labels), part.sizes["grain"], part.sizes["endmember"]))
+            if count:
+                whole[before : before + count] = part[name].to_numpy()
+            bare[name] = (("shared_shape", "grain", "endmember"), whole)
         before += count
-        bare = part.drop_vars(["shared_error", "shared_shape"], errors="ignore")
-        dims = ("shared_shape", "position", "endmember")
-        made.append(bare.assign_coords(shared_shape=labels).assign(shared_error=(dims, whole)))
+        made.append(bare)
     return made
 
 

@@ -72,10 +72,14 @@ class GroupDraws:
         wt% at the groups' own counts, (draw, group, oxide): what the calibration leaves open.
     with_counting
         The same with the counts drawn anew, (draw, group, oxide).
+    per_count, background
+        wt% per count, and the counts of none, (draw, oxide).
     """
 
     composition: np.ndarray
     with_counting: np.ndarray
+    per_count: np.ndarray
+    background: np.ndarray
 
 
 def draw_group_compositions(
@@ -123,7 +127,12 @@ def draw_group_compositions(
 
     error = np.sqrt(groups.variance).T
     noise = generator.normal(size=(len(per_count), *error.shape))
-    return GroupDraws(composition(groups.mean.T), composition(groups.mean.T + error * noise))
+    return GroupDraws(
+        composition(groups.mean.T),
+        composition(groups.mean.T + error * noise),
+        per_count,
+        np.broadcast_to(background, per_count.shape),
+    )
 
 
 def _draw_per_count(

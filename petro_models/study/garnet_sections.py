@@ -6,6 +6,7 @@ import xarray as xr
 
 from petro_models.errors import DataError
 from petro_models.histories.data import garnet_profiles, zone_ages
+from petro_models.histories.schema import SHARED
 from petro_models.phase_maps.averages import Groups
 from petro_models.phase_maps.map_answers import answers_of, grid_of, labels_of
 from petro_models.phase_maps.problem import PhaseMaps
@@ -18,8 +19,7 @@ from petro_models.study.ring_spots import spots_in_rings
 from petro_models.thermodynamics.tables import COMPONENTS
 
 SHARED_PART = 0.9999
-"""Share of the shared variance that its leading shapes must hold; the rest is independent."""
-MOST_SHAPES = 10
+"""Share of the calibration's variance that its leading shapes hold; the rest is left out."""
 TOUCHED_BY_RIM = 0.75
 """Pixels whose centre is nearer to the rim than this, in pixels, may hold more than garnet."""
 
@@ -74,8 +74,9 @@ def garnet_sections(
     -------
     xr.Dataset
         As `garnet_profiles` gives it, with ``is_section`` 1 unless `through_centres`;
-        ``shared_error`` (shared_shape, position, endmember), shapes of the calibration's error, one
-        standard deviation each; ``centre_x_um``, ``centre_y_um`` (grain); ``pixel_count``.
+        ``shared_gain`` and ``shared_background`` (shared_shape, grain, endmember), shapes of the
+        calibration's error, one standard deviation each; ``centre_x_um``, ``centre_y_um`` (grain);
+        ``pixel_count``.
 
     Raises
     ------
@@ -91,10 +92,8 @@ def garnet_sections(
     counts = _sharpened(GroupCounts.of(problem, groups), frame, _pixel_um(fit))
     spots = spots_in_rings(problem, fit, grains, frame, counts, phase)
     drawn = draw_group_compositions(problem, fit, counts, phase, spots, seed)
-    exact = garnet_fractions(np.maximum(drawn.composition[..., columns], 1e-4))
-    mean = exact.mean(axis=0)
-    shapes, left = _shapes(exact - mean)
-    own = np.sqrt(_before_closure(drawn, columns).var(axis=0) + left)
+    mean = garnet_fractions(np.maximum(drawn.composition[..., columns], 1e-4)).mean(axis=0)
+    own = _before_closure(drawn, columns).std(axis=0)
     for index, name in enumerate(COMPONENTS):
         frame[f"X_{name}"], frame[f"sd_{name}"] = mean[:, index], own[:, index]
     profiles = garnet_profiles(
@@ -105,7 +104,10 @@ def garnet_sections(
     )
     is_section = np.full(len(grains), int(not through_centres), dtype="int64")
     profiles["is_section"] = ("grain", is_section, {"units": "1"})
-    profiles["shared_error"] = (("shared_shape", "position", "endmember"), shapes, {"units": "1"})
+    shapes = _calibration_shapes(drawn, columns)
+    for name, shape in zip(SHARED, shapes, strict=True):
+        each = np.broadcast_to(shape[:, None], (len(shape), len(grains), len(OXIDES)))
+        profiles[name] = (("shared_shape", "grain", "endmember"), each.copy(), {"units": "1"})
     for axis, name in enumerate("xy"):
         places = [grain.centre[axis] for grain in grains]
         profiles[f"centre_{name}_um"] = ("grain", places, {"units": "um"})
@@ -113,7 +115,7 @@ def garnet_sections(
     way = "the fitted phase" if spots is None else f"{len(spots.spot)} spots in these grains"
     profiles.attrs["notes"] = f"{grid_note}; calibrated by {way}"
     return profiles.assign_coords(
-        shared_shape=[f"calibration {number + 1}" for number in range(len(shapes))]
+        shared_shape=[f"calibration {number + 1}" for number in range(len(shapes[0]))]
     )
 
 
@@ -309,13 +311,23 @@ def _oxide_place(problem: PhaseMaps, oxide: str) -> int:
     return found[0]
 
 
-def _shapes(deviation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Split shared errors (draw, position, endmember) into shapes and what they leave."""
-    draws, *shape = deviation.shape
-    flat = deviation.reshape(draws, -1) / np.sqrt(max(draws - 1, 1))
-    _, size, forms = np.linalg.svd(flat, full_matrices=False)
-    share = np.cumsum(size**2) / max((size**2).sum(), 1e-300)
-    number = min(int(np.searchsorted(share, SHARED_PART)) + 1, MOST_SHAPES, size.size)
-    scaled = size[:, None] * forms
-    left = (scaled[number:] ** 2).sum(axis=0)
-    return scaled[:number].reshape(number, *shape), left.reshape(shape)
+def _calibration_shapes(drawn: GroupDraws, columns: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Give the shapes of the calibration's error, gains and backgrounds (shape, endmember).
+
+    A draw makes a content C of an oxide into ``k C / k_mean + k (b_mean - b)``, with k wt% per
+    count and b the background.
+    """
+    per_count, background = drawn.per_count[:, columns], drawn.background[:, columns]
+    gain = per_count / per_count.mean(axis=0) - 1
+    moles = garnet_moles(drawn.composition[..., columns])
+    whole = moles.sum(axis=-1).mean()
+    added = garnet_moles(per_count * (background.mean(axis=0) - background)) / whole
+    size = moles.mean(axis=(0, 1)) / whole
+    # What makes all cations more by one factor is not seen in fractions.
+    gain = gain - (gain @ size)[:, None]
+    errors = np.concatenate([gain * size, added], axis=1)
+    variance, forms = np.linalg.eigh(np.cov(errors, rowvar=False))
+    variance, forms = np.maximum(variance[::-1], 0.0), forms[:, ::-1]
+    number = int(np.searchsorted(np.cumsum(variance) / variance.sum(), SHARED_PART)) + 1
+    shapes = (forms * np.sqrt(variance))[:, :number].T
+    return shapes[:, : size.size] / size, shapes[:, size.size :]
