@@ -135,6 +135,10 @@ class InverseProblem(ABC):
         """Give the point from which whitened NUTS climbs; None to sample the model as it stands."""
         return None
 
+    def bends_along(self) -> str | None:
+        """Name the unknown that the others bend with, for whitened NUTS to follow; None if none."""
+        return None
+
     def competing_optima(self) -> str | None:
         """Say what a sampler about one optimum would miss of the posterior; None if nothing."""
         return None
@@ -313,7 +317,7 @@ class InverseProblem(ABC):
         elif chosen == "hmc":
             result = sample_hmc(self.model, start or self.start_of_climb() or {}, **chained)
         elif (own := self.start_of_climb()) is not None and backend == "numpyro":
-            result = sample_whitened(self.model, start or own, **chained)
+            result = sample_whitened(self.model, start or own, along=self.bends_along(), **chained)
         else:
             starts = self._starts_of_chains(chains, seed) if method == "auto" else None
             result = sample_nuts(self.model, backend=backend, start=starts, **chained)

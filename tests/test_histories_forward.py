@@ -52,7 +52,7 @@ def test_missing_fractions_carry_no_information() -> None:
 def test_path_has_the_matern_covariance() -> None:
     points, nodes = np.linspace(0.0, 1.0, 37), np.linspace(0.0, 1.0, 48)
     exact = forward.matern52(np.abs(points[:, None] - points), 0.25, np)
-    basis = forward.path_basis(points, nodes, 0.25)
+    basis = forward.path_basis(points, nodes, 0.25, np)
     np.testing.assert_allclose(basis @ basis.T, exact, atol=2e-4)
 
 

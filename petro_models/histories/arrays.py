@@ -169,6 +169,13 @@ class HistoryArrays:
         return self.section_grain.size > 0
 
     @property
+    def largest_section(self) -> int:
+        """The grain with the largest section, where all grains are sections; else -1."""
+        if self.section_grain.size < self.n_grains:
+            return -1
+        return int(self.rim_radius_um.argmax())
+
+    @property
     def has_ages(self) -> bool:
         """Whether anything was dated."""
         return self.zone_age_Ma.size > 0

@@ -35,6 +35,9 @@ class GrowthAxis:
         Places of the path's nodes, (node).
     grid_place, grid_coordinate
         Even grid of places for integrals, and its growth coordinate, (grid).
+    frame_cut_um
+        How far the largest section is taken to miss its centre where the axis is laid; None where
+        grains were analysed through their centres.
     """
 
     start: float
@@ -43,6 +46,7 @@ class GrowthAxis:
     nodes: np.ndarray
     grid_place: np.ndarray
     grid_coordinate: np.ndarray
+    frame_cut_um: float | None = None
 
     @property
     def span(self) -> float:
@@ -64,6 +68,7 @@ def make_axis(
     start: float,
     end: float,
     n_nodes: int = N_NODES,
+    frame_cut_um: float | None = None,
 ) -> GrowthAxis:
     """Lay the axis through points with reference temperatures.
 
@@ -77,6 +82,8 @@ def make_axis(
         Ends of the axis in the growth coordinate.
     n_nodes
         Nodes of the path.
+    frame_cut_um
+        As the axis keeps it.
     """
     root = np.linspace(0.0, 1.0, N_FINE)
     fine = start + (end - start) * root**2
@@ -95,6 +102,7 @@ def make_axis(
         nodes=np.linspace(0.0, 1.0, n_nodes),
         grid_place=grid,
         grid_coordinate=np.interp(grid, place, fine),
+        frame_cut_um=frame_cut_um,
     )
 
 

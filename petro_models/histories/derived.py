@@ -113,9 +113,11 @@ class Curves:
         Share of time of each grain's nucleation and each zone's mean.
     grown_share
         Share of the final garnet volume that had grown at each position, (draw, position).
+    grid_coordinate
+        Growth coordinate along the grid, (draw, grid).
     duration, rate
-        Of the axis (Myr) and of growth, (draw). These and all shares of time exist with a clock
-        only.
+        Of the axis (Myr) and of growth, (draw). These, the coordinate and all shares of time exist
+        with a clock only.
     """
 
     def __init__(self, problem: "Histories", draws: xr.Dataset) -> None:
@@ -153,6 +155,7 @@ class Curves:
                 found[f"{place} share"] for place in ("grid", "nucleation", "zone")
             )
             self.duration, self.rate = found["duration"], found["rate"]
+            self.grid_coordinate = found["grid coordinate"]
 
     def get(self, name: str) -> np.ndarray:
         """Give draws of a quantity, or its known number for every draw."""
@@ -182,7 +185,7 @@ class Curves:
             problem.law,
             offset,
             np.asarray(length),
-            spectral=not problem.is_geometry_known,
+            spectral=not problem.is_length_known,
             cut_um=cut,
         )
 
@@ -222,7 +225,14 @@ class Curves:
         }
         for name, place in places.items():
             found[f"{name} share"] = forward.even_interpolation(share, place, np)
-        return found | {"grid share": share, "zone share": zone, "duration": duration, "rate": rate}
+        coordinate = np.broadcast_to(layout.grid_coordinate, (rows_here, share.shape[1]))
+        return found | {
+            "grid coordinate": coordinate,
+            "grid share": share,
+            "zone share": zone,
+            "duration": duration,
+            "rate": rate,
+        }
 
 
 def _add_time(
@@ -241,10 +251,10 @@ def _add_time(
     named["axis_time_Myr"] = ("step", grid_time[:, step], "Myr")
     heating = np.gradient(curves.grid_temperature, axis=1) / np.gradient(grid_time, axis=1)
     burial = np.gradient(curves.grid_pressure, axis=1) / np.gradient(grid_time, axis=1)
-    growth = np.gradient(curves.axis.grid_coordinate) / np.gradient(grid_time, axis=1)
+    growth = np.gradient(curves.grid_coordinate, axis=1) / np.gradient(grid_time, axis=1)
     exponent = problem.law.exponent
     if exponent > 1:
-        radius = np.maximum(curves.axis.grid_coordinate, 1e-9) ** (1 / exponent)
+        radius = np.maximum(curves.grid_coordinate, 1e-9) ** (1 / exponent)
         growth = growth / (exponent * radius ** (exponent - 1))
     named["axis_heating_C_per_Myr"] = ("step", heating[:, step], "degree_Celsius/Myr")
     named["axis_burial_kbar_per_Myr"] = ("step", burial[:, step], "kbar/Myr")
@@ -279,7 +289,7 @@ def _unseen(problem: "Histories", curves: Curves) -> np.ndarray:
     names = problem.law.parameters
     parameters = {name: curves.get(name) for name in names}
     slowness = LAWS[problem.law.name].slowness(curves.grid_temperature[:, 0], parameters, np)
-    return np.maximum(curves.axis.start, 0.0) * slowness / curves.rate
+    return np.maximum(curves.grid_coordinate[:, 0], 0.0) * slowness / curves.rate
 
 
 def _given_energy(energy: np.ndarray, duration: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ def matern52(distance: Any, length: Any, xp: Any) -> Any:
     return (1 + z + z * z / 3) * xp.exp(-z)
 
 
-def path_basis(points: np.ndarray, nodes: np.ndarray, length: Any) -> np.ndarray:
+def path_basis(points: Any, nodes: np.ndarray, length: Any, xp: Any) -> Any:
     """Give the matrix that turns independent normals into a Matern-5/2 path at points.
 
     With K the correlation of the nodes and k that of points and nodes, the basis is ``k F^-T``
@@ -32,7 +32,7 @@ def path_basis(points: np.ndarray, nodes: np.ndarray, length: Any) -> np.ndarray
     Parameters
     ----------
     points
-        Known places in the path's coordinate, (point).
+        Places in the path's coordinate, known or unknown, (point).
     nodes
         Evenly spaced nodes, (node).
     length
@@ -47,11 +47,11 @@ def path_basis(points: np.ndarray, nodes: np.ndarray, length: Any) -> np.ndarray
     correlation = matern52(between, length, np) + JITTER * np.eye(nodes.size)
     values, vectors = np.linalg.eigh(correlation)
     smoothest_first = vectors[:, ::-1] / np.sqrt(values[::-1])
-    return matern52(across, length, np) @ smoothest_first
+    return matern52(across, length, xp) @ smoothest_first
 
 
 def spectral_basis(points: Any, count: int, xp: Any) -> Any:
-    """Give sines over a widened axis, smoothest first, for paths whose length or places vary.
+    """Give sines over a widened axis, smoothest first, for paths whose length varies.
 
     With independent normals of the sizes `spectral_sd` they make up a Matern-5/2 path on 0 to 1
     (Solin & Sarkka 2020, Stat. Comput. 30, 419-446): unlike `path_basis` they need no matrix
@@ -140,7 +140,7 @@ def elapsed_share(slowness: Any, coordinate: np.ndarray, xp: Any) -> tuple[Any, 
     total
         The integral, in the unit of the coordinate: rate = total / duration.
     """
-    steps = 0.5 * (slowness[..., 1:] + slowness[..., :-1]) * np.diff(coordinate)
+    steps = 0.5 * (slowness[..., 1:] + slowness[..., :-1]) * (coordinate[1:] - coordinate[:-1])
     cumulative = xp.cumsum(steps, axis=-1)
     start = 0.0 * cumulative[..., :1]
     total = cumulative[..., -1:]

@@ -18,6 +18,7 @@ from petro_models.histories.axis import GrowthAxis
 from petro_models.histories.growth import GrowthLaw
 from petro_models.histories.sections import off_centre
 
+LEAST_SQUARE_UM2 = 1e-6
 LEAST_SPAN = 1e-3
 """Of the growth coordinate, as a share of its end."""
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
@@ -49,6 +50,8 @@ class Layout:
         (zone, quadrature node): a dated zone averages over its volume.
     nucleation_place
         Of each grain's centre, (grain); 0 for what nucleated before the first analysis.
+    grid_coordinate
+        Growth coordinate at the grid of integrals, (grid).
     grown_share
         Share of the final garnet volume that had grown at each position.
     """
@@ -64,6 +67,7 @@ class Layout:
     zone_place: Any
     zone_weight: np.ndarray
     nucleation_place: Any
+    grid_coordinate: Any
     grown_share: Any
 
     @classmethod
@@ -86,7 +90,7 @@ class Layout:
         length
             Length scale of the path, share of the axis.
         spectral
-            Whether the path is made of sines, as it is where offsets or length are unknown.
+            Whether the path is made of sines, as it is where its length is unknown.
         cut_um
             How far each section misses its grain's centre, (section); None without sections.
         """
@@ -96,26 +100,36 @@ class Layout:
         lag = offset_um if cut_um is None else offset_um + arrays.rim_radius_um - sphere.rim_um
         offset = coordinate_of_offset(lag, arrays, law.exponent)
 
-        def place_of(grain: np.ndarray, radius_um: Any) -> Any:
+        frame = Frame.of(arrays, axis, offset_um, offset, sphere, law.exponent)
+
+        def place_of(coordinate: Any) -> Any:
+            framed = coordinate if frame is None else frame.of_coordinate(coordinate, xp)
+            return axis.place(framed, xp)
+
+        def coordinate_of(grain: np.ndarray, radius_um: Any) -> Any:
             return offset[grain] + sphere.radius(grain, radius_um) ** law.exponent
 
-        position = place_of(arrays.grain, arrays.radius_um)
-        position_place = axis.place(position, xp)
+        position = coordinate_of(arrays.grain, arrays.radius_um)
+        position_place = place_of(position)
         held = arrays.inclusions
-        inclusion_place = axis.place(place_of(held.grain, held.radius_um), xp)
+        inclusion_place = place_of(coordinate_of(held.grain, held.radius_um))
         places: list[Any] = [position_place, axis.grid_place, inclusion_place]
-        count = axis.nodes.size
+        spaces: list[Any] = [np if isinstance(place, np.ndarray) else pt for place in places]
+        count, sizes = axis.nodes.size, 1.0
         if spectral:
             bases = [
-                forward.spectral_basis(place, count, np if isinstance(place, np.ndarray) else pt)
-                for place in places
+                forward.spectral_basis(place, count, space)
+                for place, space in zip(places, spaces, strict=True)
             ]
             sizes = forward.spectral_sd(length, count, np if isinstance(length, np.ndarray) else pt)
         else:
-            bases = [forward.path_basis(place, axis.nodes, length) for place in places]
-            sizes = 1.0
+            bases = [
+                forward.path_basis(place, axis.nodes, length, space)
+                for place, space in zip(places, spaces, strict=True)
+            ]
         radius, weight = zone_quadrature(arrays)
-        zone = place_of(arrays.zone_grain[:, None], radius)
+        zone = coordinate_of(arrays.zone_grain[:, None], radius)
+        grid = axis.grid_coordinate
         return cls(
             axis=axis,
             law=law,
@@ -125,9 +139,10 @@ class Layout:
             inclusion_place=inclusion_place,
             inclusion_basis=bases[2],
             part_sd=sizes,
-            zone_place=axis.place(zone, xp),
+            zone_place=place_of(zone),
             zone_weight=weight,
-            nucleation_place=axis.place(offset, xp),
+            nucleation_place=place_of(offset),
+            grid_coordinate=grid if frame is None else frame.to_coordinate(grid, xp),
             grown_share=forward.grown_share(
                 position, offset, arrays.number_density, axis.end, law.exponent, xp
             ),
@@ -159,7 +174,7 @@ class Layout:
     ) -> tuple[Any, Any, Any]:
         """Give share of time on the grid (..., grid), duration (Myr) and rate (um^exponent/Myr)."""
         slowness = self.law.slowness(grid_temperature_C, parameters, xp)
-        share, total = forward.elapsed_share(slowness, self.axis.grid_coordinate, xp)
+        share, total = forward.elapsed_share(slowness, self.grid_coordinate, xp)
         if "duration_Myr" in parameters:
             duration = parameters["duration_Myr"]
             return share, duration, total / duration
@@ -202,6 +217,66 @@ class Spheres:
         return radius_um if self.cut_um is None else off_centre(radius_um, self.cut_um[grain])
 
 
+@dataclass(frozen=True)
+class Frame:
+    """The growth coordinate as it would be if the largest section missed its centre by so much.
+
+    The path stands on this coordinate: there the analyses of that section keep their places however
+    far its cut is from the centre, and the unknown cut moves other grains and the clock only.
+
+    Attributes
+    ----------
+    offset, cut_um
+        Growth coordinate at the centre of that grain, and how far its section misses it.
+    frame_offset, frame_cut_um
+        The same in the frame.
+    exponent
+        The growth coordinate is the radius to this power.
+    """
+
+    offset: Any
+    cut_um: Any
+    frame_offset: Any
+    frame_cut_um: float
+    exponent: int
+
+    @classmethod
+    def of(
+        cls,
+        arrays: HistoryArrays,
+        axis: GrowthAxis,
+        offset_um: Any,
+        offset: Any,
+        sphere: "Spheres",
+        exponent: int,
+    ) -> "Frame | None":
+        """Give the frame of an axis that was laid in one; `offset_um` leaves the cuts out."""
+        if axis.frame_cut_um is None or sphere.cut_um is None:
+            return None
+        grain = arrays.largest_section
+        rims = arrays.rim_radius_um
+        lag = offset_um + rims - off_centre(rims, axis.frame_cut_um)
+        own = coordinate_of_offset(lag, arrays, exponent)[grain]
+        return cls(offset[grain], sphere.cut_um[grain], own, axis.frame_cut_um, exponent)
+
+    def of_coordinate(self, coordinate: Any, xp: Any) -> Any:
+        """Bring points of the growth coordinate into the frame."""
+        return self._moved(
+            coordinate, self.offset, self.frame_cut_um**2 - self.cut_um**2, self.frame_offset, xp
+        )
+
+    def to_coordinate(self, framed: Any, xp: Any) -> Any:
+        """Give the growth coordinate of points in the frame."""
+        return self._moved(
+            framed, self.frame_offset, self.cut_um**2 - self.frame_cut_um**2, self.offset, xp
+        )
+
+    def _moved(self, points: Any, offset: Any, added: Any, other: Any, xp: Any) -> Any:
+        """Keep the distance from the middle of the section, and change that of its plane."""
+        square = xp.clip(points - offset, 0.0, np.inf) ** (2 / self.exponent) + added
+        return other + xp.clip(square, LEAST_SQUARE_UM2, np.inf) ** (self.exponent / 2)
+
+
 def resolved_parts(basis: np.ndarray, values: np.ndarray) -> int:
     """Count the smoothest parts of a path that point-by-point values resolve.
 
@@ -229,10 +304,18 @@ def coordinate_of_offset(offset_um: Any, arrays: HistoryArrays, exponent: int) -
 
 
 def growth_coordinate(
-    arrays: HistoryArrays, offset_um: Any, exponent: int, grain: np.ndarray, radius_um: np.ndarray
+    arrays: HistoryArrays,
+    offset_um: np.ndarray,
+    exponent: int,
+    grain: np.ndarray,
+    radius_um: np.ndarray,
+    cut_um: np.ndarray | None = None,
 ) -> Any:
-    """Give the growth coordinate of radii in grains that lag by known offsets."""
-    return coordinate_of_offset(offset_um, arrays, exponent)[grain] + radius_um**exponent
+    """Give the growth coordinate of radii in grains of known offsets and cuts."""
+    sphere = Spheres.of(arrays, cut_um, np)
+    lag = offset_um + arrays.rim_radius_um - sphere.rim_um
+    offset = coordinate_of_offset(lag, arrays, exponent)
+    return offset[grain] + sphere.radius(grain, radius_um) ** exponent
 
 
 def default_offsets_um(arrays: HistoryArrays) -> np.ndarray:
@@ -259,21 +342,29 @@ def zone_quadrature(arrays: HistoryArrays) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def axis_ends(arrays: HistoryArrays, offset_um: np.ndarray, exponent: int) -> tuple[float, float]:
+def axis_ends(
+    arrays: HistoryArrays, offset_um: np.ndarray, exponent: int, cut_um: np.ndarray | None = None
+) -> tuple[float, float]:
     """Give the growth coordinate of the first place that was observed and of the end of growth.
 
     A dated spot in a core that was not analysed is such a place; a dated zone is not, as it may
     reach to the centre.
     """
-    observed = growth_coordinate(arrays, offset_um, exponent, *arrays.observed)
+    if cut_um is not None:
+        # Other grains may show earlier growth than the largest does.
+        cut_um = np.where(arrays.section_grain == arrays.largest_section, cut_um, 0.0)
+
+    def coordinate(grain: np.ndarray, radius_um: np.ndarray) -> np.ndarray:
+        return growth_coordinate(arrays, offset_um, exponent, grain, radius_um, cut_um)
+
+    observed = coordinate(*arrays.observed)
     spots = np.flatnonzero(arrays.zone_spot_um > 0)
     innermost = np.abs(arrays.zone_inner_um - 0.5 * arrays.zone_spot_um)[spots]
-    dated = growth_coordinate(arrays, offset_um, exponent, arrays.zone_grain[spots], innermost)
+    dated = coordinate(arrays.zone_grain[spots], innermost)
     observed = np.concatenate([observed, dated])
     ends = [observed.max(), float(arrays.rim_radius_um.max()) ** exponent]
     if arrays.has_ages:
-        zone = arrays.zone_grain, arrays.zone_outer_um
-        ends.append(growth_coordinate(arrays, offset_um, exponent, *zone).max())
+        ends.append(coordinate(arrays.zone_grain, arrays.zone_outer_um).max())
     start, end = float(observed.min()), float(max(ends))
     # A lone inclusion at the rim leaves no axis behind it: then the grain's centre begins it.
     return (start, end) if end - start > LEAST_SPAN * end else (0.0, end)

@@ -167,7 +167,7 @@ def _geometry(priors: Priors, arrays: HistoryArrays) -> dict[str, Any]:
     cut = priors.create("cut_offset_um") if arrays.has_sections else None
     if cut is not None:
         cut = cut * np.ones(arrays.section_grain.size)
-    spectral = not all(isinstance(value, np.ndarray | None) for value in (offset, length, cut))
+    spectral = not isinstance(length, np.ndarray)
     return {"offset_um": offset, "length": length, "cut_um": cut, "spectral": spectral}
 
 

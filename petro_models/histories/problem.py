@@ -234,6 +234,11 @@ class Histories(InverseProblem):
 
         return start_of_climb(self)
 
+    def bends_along(self) -> str | None:
+        """Follow the cuts: those of several sections are known together, each hardly by itself."""
+        known = not self.arrays.has_sections or self.priors.is_known("cut_offset_um")
+        return None if known else "cut_offset_um"
+
     def _derive(self, draws: Draws, seed: int) -> xr.Dataset:
         from petro_models.histories.derived import derive
 
@@ -284,9 +289,9 @@ class Histories(InverseProblem):
             own = self._coordinate(offset, arrays.grain, arrays.radius_um)
             pressure, temperature = (smoothed(own, values)(place) for values in self.points[:2])
             return pressure, temperature
-        start, end = grains.axis_ends(arrays, offset, self.law.exponent)
+        start, end = grains.axis_ends(arrays, offset, self.law.exponent, self.known_cuts())
         nodes = np.linspace(0.0, 1.0, ROUGH_NODES)
-        basis = path_basis((place - start) / (end - start), nodes, TYPICAL_LENGTH)
+        basis = path_basis((place - start) / (end - start), nodes, TYPICAL_LENGTH, np)
         window = {name: defaults.path_window(arrays, name)[:2] for name in PATH_UNITS}
         amplitude = AMPLITUDE_WITHOUT_TABLE
         temperature, pressure = prefit.fit_inclusions(held, basis, window, amplitude)
@@ -336,7 +341,7 @@ class Histories(InverseProblem):
     def _known_layout(self) -> grains.Layout:
         """Lay out the data at known or central offsets and length."""
         offset, length = self._known_offsets(), np.asarray(self._length())
-        spectral = not self.is_geometry_known
+        spectral = not self.is_length_known
         axis, cut = self._axis(), self.known_cuts()
         return grains.Layout.of(self.arrays, axis, self.law, offset, length, spectral, cut)
 
@@ -350,21 +355,25 @@ class Histories(InverseProblem):
         return np.broadcast_to(self.priors.known("cut_offset_um"), typical.shape).copy()
 
     @property
-    def is_geometry_known(self) -> bool:
-        """Whether places and length of the path are known numbers."""
-        names = ("path_length", "nucleation_offset_um", "cut_offset_um")
-        return all(self.priors.is_known(name) for name in names if name in self.priors)
+    def is_length_known(self) -> bool:
+        """Whether the length scale of the path is a known number."""
+        return "path_length" not in self.priors or self.priors.is_known("path_length")
 
     def _axis(self) -> GrowthAxis:
         """Lay the axis, under the offsets and parameters in force or at their centres."""
         arrays, law = self.arrays, self.law
-        offset = self._known_offsets()
-        start, end = grains.axis_ends(arrays, offset, law.exponent)
+        offset, cut = self._known_offsets(), self.known_cuts()
+        start, end = grains.axis_ends(arrays, offset, law.exponent, cut)
         temperature = self.points[1] if arrays.has_profiles else self.inclusion_conditions[1]
         coordinate = self._coordinate(offset, *arrays.observed)[: temperature.size]
         nodes = int(self.options["nodes"])
         parameters = self.law_parameters()
-        return make_axis(coordinate, temperature, law, parameters, start, end, nodes)
+        framed = (
+            None
+            if cut is None or arrays.largest_section < 0
+            else float(cut[arrays.largest_section])
+        )
+        return make_axis(coordinate, temperature, law, parameters, start, end, nodes, framed)
 
     def law_parameters(self) -> dict[str, float]:
         """Give the parameters of the growth law, known ones or their centres."""
@@ -393,7 +402,9 @@ class Histories(InverseProblem):
     def _coordinate(
         self, offset_um: np.ndarray, grain: np.ndarray, radius_um: np.ndarray
     ) -> np.ndarray:
-        return grains.growth_coordinate(self.arrays, offset_um, self.law.exponent, grain, radius_um)
+        return grains.growth_coordinate(
+            self.arrays, offset_um, self.law.exponent, grain, radius_um, self.known_cuts()
+        )
 
     def _known_offsets(self) -> np.ndarray:
         """Give the offsets in force, or the differences of the rims' radii while unknown."""

@@ -83,7 +83,7 @@ def find_summit(
     position, curvature = origin, _hessian(value_and_gradient, origin)
     for _ in range(MOST_CLIMBS):
         scale, widths = _root(curvature)
-        step, norm, lowest = _climb(value_and_gradient, position, scale)
+        step, norm, lowest = climb(value_and_gradient, position, scale)
         position = position + scale @ step
         if np.abs(step).max() < SMALL_STEP:
             break
@@ -133,7 +133,7 @@ def _root(curvature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return directions * widths, widths
 
 
-def _climb(
+def climb(
     value_and_gradient: ValueAndGradient, origin: np.ndarray, scale: np.ndarray
 ) -> tuple[np.ndarray, float, float]:
     """Minimise by L-BFGS in whitened coordinates; give the step, the gradient left, the value."""

@@ -25,6 +25,7 @@ from petro_models.inference.compiled import CompiledModel, compile_model
 from petro_models.inference.draws import Draws, posterior_dataset
 from petro_models.inference.nuts import Point, refuse_discrete
 from petro_models.inference.optimum import unconstrained
+from petro_models.inference.ridge import Ridge
 from petro_models.inference.summit import Summit, find_summit
 
 TRAJECTORY = 1.8
@@ -41,9 +42,18 @@ class Laplace(Summit):
     ----------
     compiled
         The model's JAX functions.
+    ridge
+        Where the highest points for known values of one variable lie on a curve.
     """
 
     compiled: CompiledModel
+    ridge: Ridge | None = None
+
+    def place(self, z: jax.Array) -> jax.Array:
+        """Give flat unconstrained variables (size,) at standardised coordinates (size,)."""
+        if self.ridge is not None:
+            return self.ridge.place(z)
+        return jnp.asarray(self.optimum) + jnp.asarray(self.scale) @ z
 
     def constrained(self, points: np.ndarray | jax.Array) -> dict[str, np.ndarray]:
         """Give the free variables by name at flat unconstrained points (point, size)."""
@@ -57,7 +67,7 @@ class Laplace(Summit):
         return self.constrained(jnp.asarray(self.optimum + z @ self.scale.T))
 
 
-def fit_laplace(model: pm.Model, start: Point) -> Laplace:
+def fit_laplace(model: pm.Model, start: Point, along: str | None = None) -> Laplace:
     """Climb to the highest point from a start and measure the curvature there.
 
     Parameters
@@ -66,6 +76,8 @@ def fit_laplace(model: pm.Model, start: Point) -> Laplace:
         All free variables continuous.
     start
         Values by variable name in natural units; missing ones start at the model's own point.
+    along
+        A variable that the others bend with: coordinates then follow the ridge along it.
 
     Raises
     ------
@@ -86,7 +98,13 @@ def fit_laplace(model: pm.Model, start: Point) -> Laplace:
         return float(value), np.asarray(gradient, float)
 
     summit = find_summit(descent, lambda flat: np.asarray(prior_gradient(flat)), origin)
-    return Laplace(**vars(summit), compiled=compiled)
+    if along is None:
+        return Laplace(**vars(summit), compiled=compiled)
+    value = model.rvs_to_values[model[along]].name
+    marked = {name: np.full_like(part, name == value) for name, part in initial.items()}
+    candidates = np.flatnonzero(np.asarray(ravel_pytree(marked)[0]))
+    ridge = Ridge.follow(descent, summit, candidates)
+    return Laplace(**vars(summit), compiled=compiled, ridge=ridge)
 
 
 def sample_whitened(
@@ -98,6 +116,7 @@ def sample_whitened(
     seed: int,
     tune: int = 1000,
     target_accept: float = 0.9,
+    along: str | None = None,
     progressbar: bool = False,
 ) -> Draws:
     """Sample a model with NumPyro's NUTS in whitened coordinates.
@@ -106,7 +125,7 @@ def sample_whitened(
     ----------
     model
         All free variables continuous; one mode, reached from the start.
-    start
+    start, along
         As in `fit_laplace`.
     draws, tune, chains, seed, target_accept, progressbar
         As in `petro_models.inference.nuts.sample_nuts`.
@@ -116,7 +135,7 @@ def sample_whitened(
     FitError
         As `fit_laplace` does.
     """
-    laplace = fit_laplace(model, start)
+    laplace = fit_laplace(model, start, along)
     kernel = NUTS(potential_fn=_potential(laplace), target_accept_prob=target_accept)
     notes = {"target_accept": target_accept}
     return _sample(model, laplace, kernel, draws, tune, chains, seed, progressbar, notes)
@@ -165,8 +184,7 @@ def sample_hmc(
 def _potential(laplace: Laplace) -> Callable[[jax.Array], jax.Array]:
     """Give minus the log density in whitened coordinates."""
     negative = _negative(laplace.compiled)
-    optimum, scale = jnp.asarray(laplace.optimum), jnp.asarray(laplace.scale)
-    return lambda z: negative(optimum + scale @ z)
+    return lambda z: negative(laplace.place(z))
 
 
 def _sample(
@@ -197,8 +215,8 @@ def _sample(
         init_params=jnp.asarray(origin if chains > 1 else origin[0]),
         extra_fields=STATISTICS,
     )
-    z = np.asarray(sampler.get_samples(group_by_chain=True))
-    points = jnp.asarray((laplace.optimum + z @ laplace.scale.T).reshape(chains * draws, -1))
+    z = sampler.get_samples(group_by_chain=True)
+    points = jax.lax.map(laplace.place, z.reshape(chains * draws, -1))
     values = {
         name: value.reshape(chains, draws, *value.shape[1:])
         for name, value in laplace.constrained(points).items()
