@@ -46,6 +46,7 @@ from petro_models.problem import InverseProblem, check, problem_of
 from petro_models.report import report
 from petro_models.study.domains import domain_table, unlike
 from petro_models.study.garnet_sections import ages_on_map, garnet_sections
+from petro_models.study.local_table import table_for_bulk
 from petro_models.study.study import Study
 from petro_models.study.thin_section import ThinSection, simulate_thin_section
 from petro_models.study.thin_section_study import thin_section_study
@@ -111,6 +112,7 @@ __all__ = [
     "simulate_section",
     "simulate_thin_section",
     "structural_formula",
+    "table_for_bulk",
     "thin_section_study",
     "transect",
     "unlike",

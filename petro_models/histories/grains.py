@@ -261,20 +261,25 @@ class Frame:
 
     def of_coordinate(self, coordinate: Any, xp: Any) -> Any:
         """Bring points of the growth coordinate into the frame."""
-        return self._moved(
-            coordinate, self.offset, self.frame_cut_um**2 - self.cut_um**2, self.frame_offset, xp
-        )
+        here, there = (self.offset, self.cut_um), (self.frame_offset, self.frame_cut_um)
+        return self._moved(coordinate, here, there, xp)
 
     def to_coordinate(self, framed: Any, xp: Any) -> Any:
         """Give the growth coordinate of points in the frame."""
-        return self._moved(
-            framed, self.frame_offset, self.cut_um**2 - self.frame_cut_um**2, self.offset, xp
-        )
+        here, there = (self.offset, self.cut_um), (self.frame_offset, self.frame_cut_um)
+        return self._moved(framed, there, here, xp)
 
-    def _moved(self, points: Any, offset: Any, added: Any, other: Any, xp: Any) -> Any:
-        """Keep the distance from the middle of the section, and change that of its plane."""
-        square = xp.clip(points - offset, 0.0, np.inf) ** (2 / self.exponent) + added
-        return other + xp.clip(square, LEAST_SQUARE_UM2, np.inf) ** (self.exponent / 2)
+    def _moved(self, points: Any, old: tuple[Any, Any], new: tuple[Any, Any], xp: Any) -> Any:
+        """Keep distances from the middle of the section, and change that of its plane.
+
+        What grew before the section's middle keeps its distance from it along the coordinate.
+        """
+        middle = old[0] + old[1] ** self.exponent
+        before = xp.clip(middle - points, 0.0, np.inf)
+        grown = xp.clip(xp.clip(points, middle, np.inf) - old[0], 1e-9, np.inf)
+        square = grown ** (2 / self.exponent) - old[1] ** 2 + new[1] ** 2
+        after = new[0] + xp.clip(square, LEAST_SQUARE_UM2, np.inf) ** (self.exponent / 2)
+        return after - before
 
 
 def resolved_parts(basis: np.ndarray, values: np.ndarray) -> int:

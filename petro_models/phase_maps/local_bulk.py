@@ -12,7 +12,6 @@ from petro_models.phase_maps.averages import (
     Groups,
     independent_variance,
     labels_only,
-    shared_variance,
     usable_pixels,
 )
 from petro_models.phase_maps.map_answers import (
@@ -108,7 +107,9 @@ def local_bulk(
         The variables of `region_modes`; ``mass_fraction`` (phase); ``bulk`` (oxide, wt%) with
         ``bulk_sd``, its parts ``bulk_independent_sd``, ``bulk_calibration_sd``, ``bulk_mode_sd``,
         ``bulk_density_sd``, and the 90 % equal-tailed interval ``bulk_low``, ``bulk_high``;
-        ``bulk_total`` (wt%); ``density_kg_m3``, the region's mean.
+        ``bulk_total`` (wt%); ``density_kg_m3``, the region's mean; ``bulk_shared_error``
+        (shared_shape, oxide), what one standard deviation of every error that regions of this map
+        share adds to the bulk, wt%: of calibrations, modes and densities.
 
     Raises
     ------
@@ -141,15 +142,45 @@ def local_bulk(
     independent = independent_variance(answers, groups, fraction) @ weight**2
     contrast = (local - bulk[:, None]) / pixel_density.mean()
     error = groups.take(answers["phase_fraction_sd"], "phase")
-    parts = {
-        "independent": np.sqrt(independent),
-        "calibration": np.sqrt(shared_variance(answers, share[:, None]))[:, 0],
-        "mode": np.sqrt((contrast * density) ** 2 @ _shared_mode_sd(answers, error) ** 2),
-        "density": np.sqrt((contrast * fraction.mean(axis=1)) ** 2 @ density_sd**2),
+    shapes = {
+        "calibration": _calibration_shapes(answers, share),
+        "mode": (contrast * density * _shared_mode_sd(answers, error)).T,
+        "density": (contrast * fraction.mean(axis=1) * density_sd).T,
     }
+    parts = {name: np.sqrt((shape**2).sum(axis=0)) for name, shape in shapes.items()}
     result["mass_fraction"] = _answer(share, "phase", "1", "mass fraction")
     result["density_kg_m3"] = _answer(pixel_density.mean(), None, "kg/m3", "mean density")
-    return _with_bulk(result.assign_coords(oxide=labels_only(answers, "oxide")), bulk, parts)
+    result = result.assign_coords(
+        oxide=labels_only(answers, "oxide"),
+        shared_shape=[f"{name} {k + 1}" for name, part in shapes.items() for k in range(len(part))],
+    )
+    result["bulk_shared_error"] = (
+        ("shared_shape", "oxide"),
+        np.concatenate(list(shapes.values())),
+        {"units": "wt%", "long_name": "what one standard deviation of a shared error adds"},
+    )
+    return _with_bulk(result, bulk, {"independent": np.sqrt(independent), **parts})
+
+
+def bulk_covariance(bulk: xr.Dataset) -> np.ndarray:
+    """Give the covariance of a local bulk's oxides, wt%^2 (oxide, oxide).
+
+    Parameters
+    ----------
+    bulk
+        From `local_bulk`.
+    """
+    shapes = bulk["bulk_shared_error"].transpose("shared_shape", "oxide").to_numpy()
+    return shapes.T @ shapes + np.diag(bulk["bulk_independent_sd"].to_numpy() ** 2)
+
+
+def _calibration_shapes(answers: xr.Dataset, share: np.ndarray) -> np.ndarray:
+    """Give the shapes of the calibration's error: every oxide has as many as there are phases."""
+    covariance = answers["calibration_covariance"].transpose("oxide", "phase", "phase2").to_numpy()
+    variance, forms = np.linalg.eigh(covariance)
+    sizes = np.sqrt(np.maximum(variance, 0.0)) * np.einsum("k,okj->oj", share, forms)
+    oxides = len(sizes)
+    return (np.eye(oxides)[:, None, :] * sizes[:, :, None]).reshape(-1, oxides)
 
 
 def _with_bulk(result: xr.Dataset, bulk: np.ndarray, parts: dict[str, np.ndarray]) -> xr.Dataset:
