@@ -1,6 +1,7 @@
 """From a thin section to its history: rings of garnet, shared errors, studies and their page."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import xarray as xr
 from fit_answers import covered
 
 import petro_models as petro
+from petro_models import datasets
 from petro_models.errors import ConfigurationError, DataError, FitError
 from petro_models.histories.budget import DataErrors, split_variance
 from petro_models.histories.sections import join_profiles
@@ -436,3 +438,68 @@ def test_the_page_of_a_study_shows_stages_answers_and_budget(
     for words in ("Study: history", "history: variance budget", "history: answer", "Stages"):
         assert words in page
     assert "http://" not in page.split("<main>")[1].replace("http://www.w3.org", "")
+
+
+# --- real maps: as far as their data allow ---
+
+
+def real_study(
+    folder: Path, maps: petro.PhaseMaps, garnet: str, density: dict[str, float] | None = None
+) -> petro.Study:
+    """The chain of a real map: garnets to a history, and one half of the map against the other."""
+    study = petro.Study(folder)
+    study.add("maps", lambda: maps, method="laplace", draws=200, seed=1)
+
+    def history(fit: xr.DataTree) -> petro.Histories:
+        profiles = petro.garnet_sections(fit, garnet, smallest_um=20.0)
+        return petro.Histories(profiles, bundled_table("white2014"))
+
+    def halves(fit: xr.DataTree) -> petro.MassTransfer:
+        x = maps.data["x"].to_numpy()
+        left, right = petro.box(fit, x=(None, x.mean())), petro.box(fit, x=(x.mean(), None))
+        table = petro.domain_table(fit, left, {"right half": right}, density_kg_m3=density)
+        return petro.MassTransfer(table)
+
+    study.add("history", history, ["maps"], method="laplace", draws=200, seed=1)
+    study.add("halves", halves, ["maps"], draws=500, seed=1)
+    return study
+
+
+def test_the_chain_of_the_alpine_map_stops_where_it_holds_no_garnet(
+    real_data: Path, tmp_path: Path
+) -> None:
+    maps, spots, seeds = datasets.alps()
+    study = real_study(tmp_path, petro.PhaseMaps(maps, spots, seeds=seeds, pixels=800), "Garnet")
+    with pytest.raises(DataError, match="no phase is named 'Garnet'; the map has"):
+        study.run()
+    fits = study.run(partial=True)
+    assert set(fits) == {"maps", "halves"}
+    assert set(study.stopped) == {"history"}
+    assert "stopped: no phase is named 'Garnet'; the map has" in repr(study)
+    page = study.report(tmp_path / "page.html").read_text()
+    assert "stopped: no phase is named" in page
+    # The halves of one rock: nothing says that one gained or lost mass against the other.
+    ratio = fits["halves"]["derived"]["mass_ratio"]
+    low, high = ratio.quantile([0.05, 0.95], ("chain", "draw")).to_numpy()[:, 0]
+    assert low < 1 < high
+
+
+def test_the_chain_of_a_garnet_rock_stops_at_fragments(real_data: Path, tmp_path: Path) -> None:
+    maps, spots, seeds = datasets.epmatools_demo()
+    labels = [str(label) for label in spots["phase"].values]
+    phases: dict[str, Any] = {"Qtz": "SiO2", "Ilm": "FeTiO3", "Ru": "TiO2", "Alteration": None}
+    unmapped = {"FeO2", "H2O", "K2O"}
+    for phase, label in {"Grt": "g", "Bt": "bt", "Chl": "chl"}.items():
+        own = spots["wt_percent"][[k for k, other in enumerate(labels) if other == label]]
+        phases[phase] = {
+            str(oxide): float(value)
+            for oxide, value in zip(own["oxide"].values, own.mean("spot").values, strict=True)
+            if str(oxide) not in unmapped and value > 0.02
+        }
+    density = {"Qtz": 2650.0, "Ilm": 4700.0, "Ru": 4250.0, "Alteration": 2800.0}
+    density |= {"Grt": 4050.0, "Bt": 3090.0, "Chl": 2950.0}
+    problem = petro.PhaseMaps(maps, seeds=seeds, phases=phases, pixels=800)
+    study = real_study(tmp_path, problem, "Grt", density)
+    fits = study.run(partial=True)
+    assert "no grain of Grt lies wholly on the map" in study.stopped["history"]
+    assert set(fits) == {"maps", "halves"}

@@ -44,6 +44,11 @@ def write_study_page(study: "Study", path: str | Path) -> Path:
             ]
         )
         cards += _of_stage(name, problem, fit)
+    for name, reason in study.stopped.items():
+        needed = ", ".join(study[name].needs) or "data alone"
+        rows.append([Cell("FAIL", "FAIL"), Cell(name, "strong"), f"stopped: {reason}", needed])
+        rows[-1] += ["", "", "", ""]
+        verdicts.append("FAIL")
     chain = Table(
         ["verdict", "stage", "problem", "made from", "priors edited", "sampler", "s", "model"],
         rows,

@@ -10,7 +10,7 @@ from typing import Any
 
 import xarray as xr
 
-from petro_models.errors import ConfigurationError, FormatError, nearest
+from petro_models.errors import ConfigurationError, DataError, FormatError, nearest
 from petro_models.io.fits import load, save
 from petro_models.problem import InverseProblem, check
 
@@ -88,6 +88,8 @@ class Study:
         self.fits: dict[str, xr.DataTree] = {}
         self.fitted: list[str] = []
         """Stages that the last run fitted; the others were at hand."""
+        self.stopped: dict[str, str] = {}
+        """Stages that the data of a partial run did not reach, and why."""
 
     def add(
         self,
@@ -137,28 +139,54 @@ class Study:
             raise ConfigurationError(f"no stage is named '{name}': {nearest(name, self.stages)}")
         return self.stages[name]
 
-    def run(self, progressbar: bool | None = None) -> dict[str, xr.DataTree]:
+    def run(
+        self, progressbar: bool | None = None, *, partial: bool = False
+    ) -> dict[str, xr.DataTree]:
         """Fit every stage that changed, in order; give all fits by stage.
+
+        Parameters
+        ----------
+        progressbar
+            Whether to show one.
+        partial
+            Go as far as the data allow: a stage that they do not suffice for is left out, with
+            those that need it, and `stopped` and the report say why.
 
         Raises
         ------
         PetroError
-            Whatever a stage raises; fits of the stages before it are kept.
+            Whatever a stage raises (of a partial run, whatever is no `DataError`); fits of the
+            stages before it are kept.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.fits, self.fitted = {}, []
+        self.fits, self.fitted, self.stopped = {}, [], {}
         for name, stage in self.stages.items():
-            problem = stage.problem(self.fits)
-            found = self._stored(stage, problem)
-            if found is None:
-                logger.info("study: fitting %s", name)
-                found = problem.fit(**stage.sampler, progressbar=progressbar)
-                save(found, self.file_of(stage, problem))
-                # As stored: what follows sees the same numbers in this run and in later ones.
-                found = load(self.file_of(stage, problem))
-                self.fitted.append(name)
-            self.fits[name] = found
+            if missing := [needed for needed in stage.needs if needed in self.stopped]:
+                self._stop(name, f"needs {', '.join(missing)}, which stopped")
+                continue
+            try:
+                self.fits[name] = self._fit(stage, progressbar)
+            except DataError as error:
+                if not partial:
+                    raise
+                self._stop(name, str(error))
         return self.fits
+
+    def _fit(self, stage: Stage, progressbar: bool | None) -> xr.DataTree:
+        problem = stage.problem(self.fits)
+        found = self._stored(stage, problem)
+        if found is not None:
+            return found
+        logger.info("study: fitting %s", stage.name)
+        fit = problem.fit(**stage.sampler, progressbar=progressbar)
+        save(fit, self.file_of(stage, problem))
+        self.fitted.append(stage.name)
+        # As stored: what follows sees the same numbers in this run and in later ones.
+        return load(self.file_of(stage, problem))
+
+    def _stop(self, name: str, reason: str) -> None:
+        self.stopped[name] = reason
+        logger.warning("study: %s stops here: %s", name, reason)
 
     def file_of(self, stage: Stage, problem: InverseProblem) -> Path:
         """Name the file of a stage's fit by what it is a fit of."""
@@ -172,11 +200,11 @@ class Study:
         Raises
         ------
         ConfigurationError
-            If the study was not run.
+            If the study was not run, or no stage was fitted.
         """
         from petro_models.study.page import write_study_page
 
-        if set(self.fits) != set(self.stages):
+        if not self.fits or {*self.fits, *self.stopped} != set(self.stages):
             raise ConfigurationError("run the study before its report: study.run()")
         return write_study_page(self, path)
 
@@ -184,7 +212,7 @@ class Study:
         lines = [f"Study in {self.folder.name}"]
         for name, stage in self.stages.items():
             after = f" <- {', '.join(stage.needs)}" if stage.needs else ""
-            state = "not run"
+            state = f"stopped: {self.stopped[name]}" if name in self.stopped else "not run"
             if name in self.fits:
                 done = "fitted" if name in self.fitted else "at hand"
                 state = f"{done}, {check(self.fits[name]).verdict}"
