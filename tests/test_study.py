@@ -321,9 +321,11 @@ def test_the_bulk_of_a_map_is_the_protolith_with_its_errors(
     )
     own = table["protolith_concentration"].isel(protolith=0)
     assert own.sel(element="FeO").item() == pytest.approx(bulk["bulk"].sel(oxide="FeO").item())
-    error = table["protolith_relative_error"].isel(protolith=0)
+    assert float(np.abs(table["shared_error"]).max()) == 0.0
+    shapes = table["protolith_shared_error"].isel(protolith=0).sel(element="CaO")
+    error = table["protolith_relative_error"].isel(protolith=0).sel(element="CaO").item()
     expected = (bulk["bulk_sd"] / bulk["bulk"]).sel(oxide="CaO").item()
-    assert error.sel(element="CaO").item() == pytest.approx(expected)
+    assert np.hypot(error, np.sqrt((shapes**2).sum()).item()) == pytest.approx(expected, rel=0.05)
     known = dict(
         zip(section.truth["oxide"].values.tolist(), section.truth["bulk"].values, strict=True)
     )
@@ -344,6 +346,47 @@ def test_domains_of_one_map_are_compared_with_their_own_errors(fit: xr.DataTree)
     assert (errors < 0.2).all()
     with pytest.raises(DataError, match="fewer than two oxides"):
         petro.domain_table(fit, None, pd.DataFrame({"ZrO2": [0.1]}), density_kg_m3=DENSITIES)
+
+
+def test_what_domains_of_one_map_share_cancels_between_them(fit: xr.DataTree) -> None:
+    left, right = petro.box(fit, x=(0, 2300)), petro.box(fit, x=(2400, None))
+    table = petro.domain_table(fit, left, {"right half": right}, density_kg_m3=DENSITIES)
+    own, other = (
+        table[name].to_numpy()[:, 0] for name in ("shared_error", "protolith_shared_error")
+    )
+    apart = np.sqrt((own**2 + other**2).sum(axis=0))
+    together = np.sqrt(((own - other) ** 2).sum(axis=0))
+    assert np.median(together / apart) < 0.6
+    bulk = petro.local_bulk(fit, left, density_kg_m3=DENSITIES).sel(oxide=table["element"].values)
+    shared = np.sqrt(bulk["bulk_sd"] ** 2 - bulk["bulk_independent_sd"] ** 2) / bulk["bulk"]
+    # The leading shapes hold 99.99 % of the variance of all rocks and oxides.
+    size = float(np.sqrt((shared**2).sum()))
+    assert np.sqrt((other**2).sum(axis=0)) == pytest.approx(shared.to_numpy(), abs=0.02 * size)
+
+
+def test_a_shared_error_of_the_protolith_widens_its_mass_change() -> None:
+    table, _ = simulate_mass_table(1, 8, immobile_share=1.0, noise=0.01, seed=4)
+    table["protolith_relative_error"] = table["protolith_concentration"] * 0 + 0.01
+    shape = (
+        ("shared_shape", "protolith", "element"),
+        np.full((1, table.sizes["protolith"], 8), 0.05),
+    )
+    nothing = (("shared_shape", "sample", "element"), np.zeros((1, 1, 8)))
+    table = table.assign(shared_error=nothing, protolith_shared_error=shape)
+    table = table.assign_coords(shared_shape=["all oxides"])
+    spread = {}
+    for known in (True, False):
+        problem = petro.MassTransfer(table)
+        problem.priors["immobile_probability"] = 0.999
+        if not known:
+            problem.priors["shared_error"] = 0.0
+        answers = problem.fit(method="nuts", draws=800, tune=600, chains=2, seed=2)
+        spread[known] = float(answers["posterior"]["mass_change"].std())
+    # All oxides of the protolith are off by one factor: that is the mass change off by as much.
+    assert spread[True] == pytest.approx(np.hypot(spread[False], 0.05), rel=0.12)
+    assert petro.MassTransfer(table)._choose_method()[0] != "exact"
+    with pytest.raises(DataError, match="go together; only 'shared_error' is there"):
+        petro.MassTransfer(table.drop_vars("protolith_shared_error"))
 
 
 # --- studies ---

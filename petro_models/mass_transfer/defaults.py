@@ -42,7 +42,12 @@ def specifications(
     logs: LogTable, mobility: str, mass_change: str
 ) -> dict[str, PriorSpecification]:
     """Give every quantity of the model that is declared for these choices."""
-    return {**_mass_change(logs, mass_change), **_protolith(logs), **_mobility(mobility)}
+    return {
+        **_mass_change(logs, mass_change),
+        **_protolith(logs),
+        **_shared_error(logs),
+        **_mobility(mobility),
+    }
 
 
 def _mass_change(logs: LogTable, structure: str) -> dict[str, PriorSpecification]:
@@ -92,6 +97,19 @@ def _mass_change(logs: LogTable, structure: str) -> dict[str, PriorSpecification
     return {
         "mass_change": PriorSpecification(
             default, ("sample",), meaning, reason, required_dims=("sample",), may_be_known=False
+        )
+    }
+
+
+def _shared_error(logs: LogTable) -> dict[str, PriorSpecification]:
+    if not logs.has_shared_error:
+        return {}
+    return {
+        "shared_error": PriorSpecification(
+            Prior("Normal", mu=0, sigma=1, dims="shared_shape"),
+            ("shared_shape",),
+            "error that analyses share, in standard deviations of each shape",
+            "as calibration and modes of the map leave it; 0 forgets it",
         )
     }
 

@@ -35,6 +35,8 @@ class ParameterDraws:
         Scale of mobility of a mobile element, (draw, element); None where the prior has no scale.
     immobile_probability
         Prior probability of being immobile, (draw, element); None without an indicator.
+    shared_error
+        Scores of the shared errors, (draw, shared_shape).
     """
 
     mass_change: np.ndarray
@@ -44,6 +46,7 @@ class ParameterDraws:
     shift_scale: np.ndarray
     mobile_scale: np.ndarray | None
     immobile_probability: np.ndarray | None
+    shared_error: np.ndarray
 
 
 def derive(
@@ -207,6 +210,7 @@ def _element_mobility(
     """Draw the mobility of one element, (draw, sample), and its P(immobile) in each draw."""
     cells = logs.altered
     expected = (logs.reference[j] + parameters.offset[:, j])[:, None] - parameters.mass_change
+    expected = expected + parameters.shared_error @ logs.shared[:, j]
     noise = cells.error[j] ** 2 + parameters.spread[:, j, None] ** 2
     tolerance = np.broadcast_to(parameters.tolerance[:, None] ** 2, noise.shape)
     scale = None if parameters.mobile_scale is None else parameters.mobile_scale[:, j, None] ** 2

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xarray as xr
 
+from petro_models.mass_transfer.schema import SHARED
 from petro_models.priors import Priors
 
 
@@ -47,6 +48,9 @@ class LogTable:
         ln C0 of each element: mean over the protolith's analyses (limits count as values).
     altered, protolith
         The analyses.
+    shared, protolith_shared
+        What one standard deviation of every shared error adds to ln C, (shared_shape, element,
+        analysis); no shapes where analyses share nothing.
     separation
         Distance between samples, (sample, sample); zeros without a distance.
     same_profile
@@ -57,8 +61,15 @@ class LogTable:
     reference: np.ndarray
     altered: Analyses
     protolith: Analyses
+    shared: np.ndarray
+    protolith_shared: np.ndarray
     separation: np.ndarray
     same_profile: np.ndarray
+
+    @property
+    def has_shared_error(self) -> bool:
+        """Whether analyses share an error, as those of one calibration do."""
+        return len(self.shared) > 0
 
     @property
     def n_samples(self) -> int:
@@ -102,16 +113,27 @@ def log_table(table: xr.Dataset) -> LogTable:
     return LogTable(
         coords={
             dim: [str(label) for label in table.coords[dim].values]
-            for dim in ("element", "sample", "protolith")
+            for dim in ("element", "sample", "protolith", "shared_shape")
+            if dim in table.dims
         },
         reference=reference,
         altered=_analyses(table, "", reference),
         protolith=replace(protolith, value=filled),
+        shared=_shared(table, "sample"),
+        protolith_shared=_shared(table, "protolith"),
         separation=np.abs(distance[:, None] - distance[None, :]),
         same_profile=np.ones((n, n))
         if names is None
         else (names[:, None] == names[None, :]).astype(float),
     )
+
+
+def _shared(table: xr.Dataset, dim: str) -> np.ndarray:
+    """Take the shapes of shared errors, (shared_shape, element, analysis)."""
+    name = SHARED[dim == "protolith"]
+    if name not in table:
+        return np.empty((0, table.sizes["element"], table.sizes[dim]))
+    return table[name].transpose("shared_shape", "element", dim).to_numpy()
 
 
 def _analyses(table: xr.Dataset, prefix: str, fill: np.ndarray) -> Analyses:

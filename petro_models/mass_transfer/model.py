@@ -46,13 +46,18 @@ def mass_transfer_model(
 
         protolith = logs.reference + offset
         expected = forward.altered_log_concentration(protolith[:, None], mass_change)
+        fresh = protolith[:, None]
+        if logs.has_shared_error:
+            score = pt.as_tensor(priors.create("shared_error")) * np.ones(len(logs.shared))
+            expected += pt.tensordot(score, logs.shared, axes=1)
+            fresh += pt.tensordot(score, logs.protolith_shared, axes=1)
         variance = forward.cell_variance(logs.altered.error, spread[:, None], tolerance)
 
         if logs.protolith_is_uncertain(priors):
             dilution = pt.broadcast_to(priors.create("protolith_dilution"), logs.n_protolith)
             mobility.scale_mixture(
                 "protolith_log_concentration",
-                forward.altered_log_concentration(protolith[:, None], -dilution),
+                forward.altered_log_concentration(fresh, -dilution),
                 pt.sqrt(forward.cell_variance(logs.protolith.error, spread[:, None], 0.0)),
                 logs.protolith.floor,
                 logs.protolith.measured,

@@ -192,7 +192,8 @@ class MassTransfer(InverseProblem):
 
     def _quantities(self) -> list[str]:
         dims = free_variable_dims(self.model)
-        return [name for name in dims if not {"element", "protolith"} & set(dims[name])]
+        nuisance = {"element", "protolith", "shared_shape"}
+        return [name for name in dims if not nuisance & set(dims[name])]
 
     def _derive(self, draws: Draws, seed: int) -> xr.Dataset:
         posterior = draws.posterior
@@ -256,6 +257,8 @@ class MassTransfer(InverseProblem):
             return f"mass change is {self.structure}"
         if self.logs.altered.any_below_detection or self.logs.protolith.any_below_detection:
             return "values below detection"
+        if self.logs.has_shared_error and not self._forgets_shared_error:
+            return "analyses share errors"
         for name in (
             "tolerance",
             "mobility_scale",
@@ -280,6 +283,12 @@ class MassTransfer(InverseProblem):
         if cost > MAXIMUM_ENUMERATION:
             return f"2^{size} sets of {size} elements in {n_samples} samples are too many"
         return None
+
+    @property
+    def _forgets_shared_error(self) -> bool:
+        """Whether the scores of the shared errors are known to be 0."""
+        known = self.priors.is_known("shared_error")
+        return known and not np.any(self.priors.known("shared_error"))
 
     def _modes(self) -> list[frames.Mode]:
         return frames.find_modes(self._columns())
@@ -393,7 +402,17 @@ class MassTransfer(InverseProblem):
             else np.zeros((n_draws, n_elements)),
             mobile_scale=scale,
             immobile_probability=probability,
+            shared_error=self._shared_scores(stacked),
         )
+
+    def _shared_scores(self, stacked: xr.Dataset) -> np.ndarray:
+        """Give draws of the scores of shared errors, (draw, shared_shape)."""
+        shape = (stacked.sizes["__draw__"], len(self.logs.shared))
+        if "shared_error" in stacked:
+            return stacked["shared_error"].to_numpy()
+        if not self.logs.has_shared_error:
+            return np.zeros(shape)
+        return np.broadcast_to(self.priors.known("shared_error"), shape)
 
 
 def _parse_mobility(text: str) -> tuple[str, float]:

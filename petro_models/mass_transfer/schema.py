@@ -13,6 +13,8 @@ PARTS = {
 }
 """The variables of each group of rocks, and their units."""
 
+SHARED = ("shared_error", "protolith_shared_error")
+"""Errors that analyses share, of the altered rocks and of the protolith."""
 _SIDES = (("", "sample"), ("protolith_", "protolith"))
 DENSITY_RANGE_G_CM3 = (0.05, 25.0)
 
@@ -25,7 +27,9 @@ def validate_mass_table(table: xr.Dataset) -> None:
     deviation of the log concentration), `detection_limit` (finite exactly where a cell is below
     detection) over (sample, element), and the same with the prefix `protolith_` over
     (protolith, element). Optional: `density`, `distance` and the coordinate `profile` (sample),
-    `protolith_density` (protolith).
+    `protolith_density` (protolith); `shared_error` (shared_shape, sample, element) and
+    `protolith_shared_error` (shared_shape, protolith, element), what one standard deviation of
+    every error that analyses share adds to the log concentrations.
 
     Raises
     ------
@@ -40,6 +44,7 @@ def validate_mass_table(table: xr.Dataset) -> None:
     for name in ("density", "protolith_density"):
         if name in table:
             _check_density(table[name])
+    _check_shared(table)
 
 
 def _check_layout(table: xr.Dataset) -> None:
@@ -118,6 +123,21 @@ def _check_values(table: xr.Dataset, prefix: str, dim: str) -> None:
     _refuse(error, (error <= 0) | np.isinf(error), dim, "a relative error is positive and finite")
     both = np.isfinite(value) & np.isfinite(limit)
     _refuse(value, both, dim, "a measured cell has no detection limit: make one of the two NaN")
+
+
+def _check_shared(table: xr.Dataset) -> None:
+    """Check that errors which analyses share are given for both sides, and are numbers."""
+    present = [name for name in SHARED if name in table]
+    if len(present) == 1:
+        raise DataError(f"{' and '.join(SHARED)} go together; only {present[0]!r} is there.")
+    for name, (_, dim) in zip(present, _SIDES, strict=False):
+        if table[name].dims != ("shared_shape", dim, "element"):
+            raise DataError(
+                f"variable {name!r} has dims {table[name].dims}, not "
+                f"{('shared_shape', dim, 'element')}."
+            )
+        if not np.isfinite(table[name].to_numpy()).all():
+            raise DataError(f"{name} has missing values: put 0 where nothing is shared.")
 
 
 def _refuse(variable: xr.DataArray, wrong: xr.DataArray | np.ndarray, dim: str, rule: str) -> None:

@@ -11,6 +11,8 @@ from petro_models.mass_transfer.data import mass_table
 from petro_models.phase_maps.local_bulk import Densities, local_bulk
 
 LEAST_RELATIVE_ERROR = 0.002
+SHARED_PART = 0.9999
+"""Share of the variance of shared errors that their leading shapes hold; the rest is left out."""
 LEAST_WT_PERCENT = 0.05
 """Oxides below it in the protolith or a domain are left out: a map does not measure them."""
 
@@ -49,8 +51,10 @@ def domain_table(
     Returns
     -------
     xr.Dataset
-        As `mass_table` gives it. The errors of a bulk are its relative standard deviations:
-        counting, calibration, modes and densities together.
+        As `mass_table` gives it. A bulk's own relative error is that of counting; calibration,
+        modes and densities err for all oxides and all domains together: ``shared_error``
+        (shared_shape, sample, element) and ``protolith_shared_error``, whose sizes are unknowns of
+        `MassTransfer` (its prior ``shared_error``). What domains of one map share cancels.
 
     Raises
     ------
@@ -71,7 +75,7 @@ def domain_table(
             {key: bulk[name].to_numpy() for key, bulk in found.items()},
             index=[str(label) for label in found["protolith"]["oxide"].values],
         ).T
-        for name in ("bulk", "bulk_sd")
+        for name in ("bulk", "bulk_independent_sd")
     )
     relative = (errors / values.clip(lower=1e-9)).clip(lower=LEAST_RELATIVE_ERROR)
     oxides = [str(name) for name in values if (values[name] >= LEAST_WT_PERCENT).all()]
@@ -86,8 +90,8 @@ def domain_table(
         )
     left_out = [str(name) for name in values if name not in oxides]
     own = None if isinstance(altered, pd.DataFrame) else relative.drop(index="protolith")[oxides]
-    note = "protolith: bulk of a domain of the map, errors of counting, calibration and modes"
-    return mass_table(
+    note = "protolith: bulk of a domain of the map; errors of calibration and modes are shared"
+    table = mass_table(
         rocks[oxides],
         values.loc[["protolith"]][oxides],
         "wt%",
@@ -97,6 +101,32 @@ def domain_table(
         source=source,
         notes=[note, f"left out, hardly measured by the map: {', '.join(left_out) or 'nothing'}"],
     )
+    return _with_shared_error(table, found)
+
+
+def _with_shared_error(table: xr.Dataset, bulks: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """Add the errors that bulks share, on logarithms, in as few shapes as hold them."""
+    oxides = table["element"].values.tolist()
+    own = {name: bulk.sel(oxide=oxides) for name, bulk in bulks.items()}
+    relative = np.stack(
+        [
+            (bulk["bulk_shared_error"] / bulk["bulk"]).transpose("shared_shape", "oxide")
+            for bulk in own.values()
+        ],
+        axis=1,
+    )
+    _, size, forms = np.linalg.svd(relative.reshape(len(relative), -1), full_matrices=False)
+    share = np.cumsum(size**2) / max(float((size**2).sum()), 1e-300)
+    number = int(np.searchsorted(share, SHARED_PART)) + 1
+    shapes = (size[:, None] * forms)[:number].reshape(-1, len(own), len(oxides))
+    rocks = xr.DataArray(shapes, dims=("shared_shape", "rock", "element"), attrs={"units": "1"})
+    rocks = rocks.assign_coords(rock=list(own), element=oxides)
+    # Rocks that were analysed elsewhere share nothing with the map.
+    altered = rocks.reindex(rock=table["sample"].values, fill_value=0.0)
+    return table.assign(
+        shared_error=altered.rename(rock="sample"),
+        protolith_shared_error=rocks.sel(rock=["protolith"]).rename(rock="protolith"),
+    ).assign_coords(shared_shape=[f"map {k + 1}" for k in range(len(shapes))])
 
 
 def unlike(bulk: xr.Dataset, other: Mapping[str, float]) -> xr.DataArray:
