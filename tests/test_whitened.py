@@ -166,3 +166,47 @@ def test_a_discrete_unknown_is_refused_by_name():
 def test_a_start_of_no_density_is_refused(line):
     with pytest.raises(FitError, match="not finite at the starting point"):
         fit_laplace(line, {"level": np.array(np.nan)})
+
+
+# --- a curved ridge ---
+
+
+@pytest.fixture(scope="module")
+def banana():
+    """Two variables that bend with a third, known within 0.05: straight coordinates do not help."""
+    with pm.Model() as model:
+        along = pm.Normal("along", 0, 1)
+        pm.Normal("square", along**2, 0.05)
+        pm.Normal("cube", along**3 / 3, 0.05)
+    return model
+
+
+def test_the_ridge_passes_the_highest_points(banana) -> None:
+    ridge = fit_laplace(banana, {}, along="along").ridge
+    assert ridge is not None
+    z = np.zeros(3)
+    for value in (-2.0, -0.7, 0.4, 1.5):
+        z[0] = (value - ridge.centre) / ridge.width
+        point = np.asarray(ridge.place(jnp.asarray(z)))
+        found = {"along": point[0], "square": point[2], "cube": point[1]}
+        assert found["along"] == pytest.approx(value)
+        # A spline through knots 0.7 standard deviations apart, against a width of 0.05 across.
+        assert found["square"] == pytest.approx(value**2, abs=0.02)
+        assert found["cube"] == pytest.approx(value**3 / 3, abs=0.02)
+    assert ridge.width == pytest.approx(1.0, rel=0.1)
+
+
+def test_following_a_ridge_gives_the_exact_posterior_in_fewer_steps(banana) -> None:
+    settings = {"draws": 1000, "tune": 500, "chains": 2, "seed": 3}
+    bent = sample_whitened(banana, {}, along="along", **settings)
+    straight = sample_whitened(banana, {}, **settings)
+    square, cube = (bent.posterior[name].to_numpy().ravel() for name in ("square", "cube"))
+    # E[x^2] = 1, Var[x^2] = 2; E[x^3 / 3] = 0, Var[x^3 / 3] = 15 / 9: Monte Carlo errors of 2,000
+    # nearly independent draws are 0.03 and 0.03 for the means, some 7 % for the widths.
+    assert square.mean() == pytest.approx(1.0, abs=0.12)
+    assert square.std() == pytest.approx(np.sqrt(2 + 0.05**2), rel=0.15)
+    assert cube.mean() == pytest.approx(0.0, abs=0.12)
+    assert cube.std() == pytest.approx(np.sqrt(15 / 9), rel=0.2)
+    assert int(bent.sample_stats["diverging"].sum()) == 0
+    steps = [float(draws.sample_stats["n_steps"].mean()) for draws in (bent, straight)]
+    assert steps[0] < 0.5 * steps[1]

@@ -89,7 +89,7 @@ class Ridge:
         path = walk(-FIRST_STEP * width)[::-1] + top + walk(FIRST_STEP * width)
         points, heights = (np.array(part) for part in zip(*path, strict=True))
         knots = points[:, index]
-        spline = CubicSpline(knots, points[:, free], bc_type="natural")
+        spline = CubicSpline(knots, points[:, free])
         weight = np.exp(heights - heights.max()) * np.gradient(knots)
         centre = float(np.average(knots, weights=weight))
         spread = float(np.sqrt(np.average((knots - centre) ** 2, weights=weight)))
