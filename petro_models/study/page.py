@@ -46,9 +46,9 @@ def write_study_page(study: "Study", path: str | Path) -> Path:
         cards += _of_stage(name, problem, fit)
     for name, reason in study.stopped.items():
         needed = ", ".join(study[name].needs) or "data alone"
-        rows.append([Cell("FAIL", "FAIL"), Cell(name, "strong"), f"stopped: {reason}", needed])
+        rows.append([Cell("stopped", "REVIEW"), Cell(name, "strong"), reason, needed])
         rows[-1] += ["", "", "", ""]
-        verdicts.append("FAIL")
+        verdicts.append("REVIEW")
     chain = Table(
         ["verdict", "stage", "problem", "made from", "priors edited", "sampler", "s", "model"],
         rows,
@@ -60,7 +60,9 @@ def write_study_page(study: "Study", path: str | Path) -> Path:
     first = Card("Stages", "checks", "answer", [chain])
     worst = max(verdicts, key=ORDER.__getitem__)
     title = f"Study: {', '.join(study.fits)}"
-    provenance = f"{len(study.fits)} stages · fits kept in {study.folder.name}"
+    provenance = (
+        f"{len(study.fits)} of {len(study.stages)} stages · fits kept in {study.folder.name}"
+    )
     return write_text(page(title, provenance, worst, [first, *cards]), path)
 
 
