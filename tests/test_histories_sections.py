@@ -1,5 +1,6 @@
 """Sections that miss the centre: what a map of pixels tells, and how far the cut was off."""
 
+import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
@@ -131,6 +132,33 @@ def test_a_lone_section_does_not_narrow_its_cut(
     # 2,400 draws put the ratio of standard deviations at 0.98, limit 0.9; 600 are too few to tell.
     fit = problem.fit(draws=500, tune=500, chains=3, seed=1)
     assert verdict(fit, "cut of the sections") == "REVIEW"
+
+
+def test_three_sections_place_each_other_however_far_all_are_off(
+    rock: tuple[xr.Dataset, xr.Dataset, pd.DataFrame],
+) -> None:
+    """No grain is known through its centre: cuts lie on a curve, which the sampler follows."""
+    profiles, truth, _ = rock
+    cuts = {"1": 150.0, "2": 300.0, "3": CUT_UM}
+    parts = [
+        garnet_section(
+            simulate_section(profiles, truth, grain, cut, n_pixels=3000, noise=0.01, seed=7),
+            bins=15,
+        )
+        for grain, cut in cuts.items()
+    ]
+    problem = Histories(join_profiles(*parts), bundled_table("white2014"), nodes=24)
+    problem.priors["removed_final"] = 0.02
+    fit = problem.fit(draws=500, tune=500, chains=2, seed=1)
+    cut = fit["posterior"]["cut_offset_um"]
+    assert float(az.rhat(cut).max()) < 1.03
+    low, high = cut.quantile([0.05, 0.95], ("chain", "draw")).to_numpy()
+    known = np.array(list(cuts.values()))
+    assert ((low < known) & (known < high)).all()
+    # Known together: where one lies farther out, so do the others.
+    scores = np.corrcoef(cut.stack(kept=("chain", "draw")).to_numpy())
+    assert scores[0, 1] > 0.6
+    assert float(fit["sample_stats"]["n_steps"].mean()) < 130
 
 
 def test_a_known_cut_is_taken_as_it_is(
