@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -85,6 +85,34 @@ class CalibrationResult:
         return json.dumps(record, indent=1) + "\n"
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What a calibration does: arguments of `calibrate_problem`."""
+
+    replicates: int
+    method: Method
+    draws: int
+    chains: int
+    tune: int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """One data set that was drawn and fitted.
+
+    Attributes
+    ----------
+    status
+        As in `CalibrationResult`.
+    ranked
+        Quantity -> truth and nearly independent posterior draws.
+    """
+
+    status: str
+    ranked: dict[str, tuple[float, Any]]
+
+
 def calibrate_problem(
     problem: InverseProblem,
     replicates: int = 50,
@@ -122,37 +150,45 @@ def calibrate_problem(
     calibration. arXiv:1804.06788.
     """
     begin = time.perf_counter()
-    generator = np.random.default_rng(seed)
-    prior, data = _truths(problem, replicates, generator)
-    collected: dict[str, tuple[list[float], list[np.ndarray]]] = {}
-    status = []
+    settings = Settings(replicates, method, draws, chains, tune, seed)
+    truths = draw_truths(problem, settings)
+    found = []
     show = progress.is_watched() if progressbar is None else progressbar
-    with progress.bar("replicates", show) as update, _silenced():
+    with progress.bar("replicates", show) as update:
         for number in range(replicates):
-            options = {"method": method, "draws": draws, "chains": chains, "tune": tune}
-            options |= {"seed": seed + number}
-            drawn = data.isel(chain=0, draw=number)
-            ended, ranked = _attempt(problem, drawn, prior.isel(draw=[number]), options)
-            status.append(ended)
-            for name, (true, values) in ranked.items():
-                truths, posteriors = collected.setdefault(name, ([], []))
-                truths.append(true)
-                posteriors.append(values)
-            update((number + 1) / replicates, f"{number + 1} of {replicates}, {ended}")
-    chosen = problem._choose_method()[0] if method == "auto" else method
+            found.append(fit_replicate(problem, truths, number, settings))
+            done = f"{number + 1} of {replicates}, {found[-1].status}"
+            update((number + 1) / replicates, done)
+    return summarise(problem, found, settings, time.perf_counter() - begin)
+
+
+def summarise(
+    problem: InverseProblem, found: Sequence[Replicate], settings: Settings, seconds: float
+) -> CalibrationResult:
+    """Rank the truths of all replicates."""
+    generator = np.random.default_rng([settings.seed, 1])
+    collected: dict[str, tuple[list[float], list[np.ndarray]]] = {}
+    for replicate in found:
+        for name, (true, values) in replicate.ranked.items():
+            truths, posteriors = collected.setdefault(name, ([], []))
+            truths.append(true)
+            posteriors.append(np.asarray(values))
+    is_auto = settings.method == "auto"
     facts = {
         "problem": problem.kind,
         "model_id": problem.model_id,
-        "method": chosen,
-        "replicates asked for": replicates,
-        "draws, chains": [draws, chains],
-        "seed": seed,
+        "method": problem._choose_method()[0] if is_auto else settings.method,
+        "replicates asked for": settings.replicates,
+        "draws, chains": [settings.draws, settings.chains],
+        "seed": settings.seed,
         "date": time.strftime("%Y-%m-%d"),
         "versions": {name: version(name) for name in ("petro_models", "pymc", "numpyro", "jax")},
-        "seconds": round(time.perf_counter() - begin, 1),
+        "seconds": round(seconds, 1),
     }
     return CalibrationResult(
-        [calibrate(name, *column, generator) for name, column in collected.items()], status, facts
+        [calibrate(name, *column, generator) for name, column in collected.items()],
+        [replicate.status for replicate in found],
+        facts,
     )
 
 
@@ -168,10 +204,15 @@ def _silenced() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _truths(
-    problem: InverseProblem, replicates: int, generator: np.random.Generator
-) -> tuple[xr.Dataset, xr.Dataset]:
-    """Draw truths and data; those that the model finds too strange are drawn again."""
+def draw_truths(problem: InverseProblem, settings: Settings) -> tuple[xr.Dataset, xr.Dataset]:
+    """Draw truths and data; those that the model finds too strange are drawn again.
+
+    Raises
+    ------
+    FitError
+        If the priors hardly ever draw data that the model can take.
+    """
+    generator, replicates = np.random.default_rng(settings.seed), settings.replicates
     count = replicates * (PRIOR_DRAWS_A_REPLICATE if problem.thins_prior else 1)
     tree = problem.prior_predictive(draws=count, seed=int(generator.integers(2**31)))
     names = [rv.name for rv in problem.model.free_RVs]
@@ -189,19 +230,34 @@ def _truths(
     return prior.isel(draw=taken[:replicates]), data.isel(draw=taken[:replicates])
 
 
-def _attempt(
-    problem: InverseProblem, drawn: xr.Dataset, truth: xr.Dataset, options: dict[str, Any]
-) -> tuple[str, dict[str, tuple[float, np.ndarray]]]:
-    """Fit one replicate; what goes wrong with it is said and spares the others."""
+def fit_replicate(
+    problem: InverseProblem, truths: tuple[xr.Dataset, xr.Dataset], number: int, settings: Settings
+) -> Replicate:
+    """Fit one replicate; what goes wrong with it is said and spares the others.
+
+    Parameters
+    ----------
+    problem
+        Whose design and priors it has.
+    truths
+        From `draw_truths`.
+    number
+        Which of them.
+    settings
+        Of the fits.
+    """
+    prior, data = truths
+    options = {name: getattr(settings, name) for name in ("method", "draws", "chains", "tune")}
+    options |= {"seed": settings.seed + number}
     try:
-        return _fit(problem.with_observed(drawn), truth, options)
+        with _silenced():
+            replicate = problem.with_observed(data.isel(chain=0, draw=number))
+            return _fit(replicate, prior.isel(draw=[number]), options)
     except (PetroError, ArithmeticError, ValueError, RuntimeError) as error:
-        return f"failed: {type(error).__name__}: {error}", {}
+        return Replicate(f"failed: {type(error).__name__}: {error}", {})
 
 
-def _fit(
-    replicate: InverseProblem, truth: xr.Dataset, options: dict[str, Any]
-) -> tuple[str, dict[str, tuple[float, np.ndarray]]]:
+def _fit(replicate: InverseProblem, truth: xr.Dataset, options: dict[str, Any]) -> Replicate:
     """Fit one data set; give what became of it, and truth and nearly independent draws."""
     start = {str(name): values.to_numpy()[0, 0] for name, values in truth.data_vars.items()}
     posterior = replicate.sample(**options, start=start).draws.posterior
@@ -214,4 +270,4 @@ def _fit(
     if posterior.sizes["chain"] > 1 and options["method"] != "exact":
         worst = float(az.rhat(posterior).to_array().max())
     ended = "ok" if worst < CONVERGED else f"not converged: R-hat {worst:.2f}"
-    return ended, {name: (float(true[name][0]), drawn[name]) for name in drawn}
+    return Replicate(ended, {name: (float(true[name][0]), drawn[name]) for name in drawn})

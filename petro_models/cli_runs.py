@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -40,15 +40,32 @@ def compute_run(
     FitError
         If items failed; what is done stays.
     """
-    from petro_models.cluster.engine import run_items
-    from petro_models.inference import progress
-    from petro_models.runs import begin_run, engine_maker
+    from petro_models.runs import begin_run
 
     folder = begin_run(configurations, target)
+    return compute_items(folder, engine, configurations[0].sections["engine"], quiet)
+
+
+def compute_items(
+    folder: Path, engine: str, settings: dict[str, Any], quiet: bool = False
+) -> list[Path]:
+    """Compute what is missing of a run that was laid down, and merge; gives the merged files.
+
+    Gives none with the engine ``array``.
+
+    Raises
+    ------
+    FitError
+        If items failed; what is done stays.
+    """
+    from petro_models.cluster.engine import run_items
+    from petro_models.inference import progress
+    from petro_models.runs import engine_maker
+
+    target = folder.parent
     if engine == "array":
         _explain_array(folder, target)
         return []
-    settings = configurations[0].sections["engine"]
     show = progress.is_watched() and not quiet
     records = run_items(folder, engine_maker(engine, settings), show)
     if any(record.state != "done" for record in records):
@@ -64,7 +81,7 @@ def work(
     task: Annotated[int | None, typer.Option(help="Which share, from 0.")] = None,
     tasks: Annotated[int | None, typer.Option(help="Of how many.")] = None,
 ) -> None:
-    """Compute one share of a run that `fit --engine array` laid down."""
+    """Compute one share of a run that `fit` or `calibrate` laid down with --engine array."""
     from petro_models.cluster.array import Task, run_share, task_of
     from petro_models.cluster.processes import prepare_process
 

@@ -5,6 +5,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from petro_models.calibration import Settings
+from petro_models.cluster.calibrations import lay_down_calibration, plan_calibration
 from petro_models.cluster.engine import Engine, SerialEngine
 from petro_models.cluster.fits import FitItem, lay_down_fits, plan_fits
 from petro_models.cluster.local import LocalEngine
@@ -51,15 +53,45 @@ def begin_run(configurations: Sequence[Configuration], target: Path) -> Path:
             for pair in zip(configurations, problems, strict=True)
         ]
         plan = plan_fits(items)
-    with _made(folder), locked(folder):
-        if (folder / PLAN).exists():
-            _require_same(folder, plan)
-            return folder
+
+    def lay_down() -> None:
         if tiled:
             lay_down_tiles(folder, tiled, plan)
             write_text(resolve(first, tiled, target), folder / RESOLVED)
         else:
             lay_down_fits(folder, items)
+
+    return _begun(folder, plan, lay_down)
+
+
+def begin_calibration(problem: InverseProblem, settings: Settings, target: Path) -> Path:
+    """Lay the replicates of a calibration down, or find the same ones there; gives the folder.
+
+    Parameters
+    ----------
+    problem, settings
+        As in `petro_models.calibration`.
+    target
+        Folder of the results.
+
+    Raises
+    ------
+    FitError
+        If another run was begun there, or is at work there, or the priors hardly ever draw data
+        that the model can take.
+    """
+    folder = target / RUN_FOLDER
+    plan = plan_calibration(problem, settings)
+    return _begun(folder, plan, lambda: lay_down_calibration(folder, problem, settings))
+
+
+def _begun(folder: Path, plan: Plan, lay_down: Callable[[], None]) -> Path:
+    """Lay a run down and declare it, unless the same one is there; gives its folder."""
+    with _made(folder), locked(folder):
+        if (folder / PLAN).exists():
+            _require_same(folder, plan)
+            return folder
+        lay_down()
         write_plan(folder, plan)
     return folder
 

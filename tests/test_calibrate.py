@@ -129,3 +129,31 @@ def test_the_command_writes_page_and_figures_whole(tmp_path, capsys):
     assert "90 % intervals hold" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert cli.run(["calibrate", str(file), "--replicates", "2"]) == 1
+
+
+def test_replicates_of_any_engine_are_those_of_one_process(tmp_path, capsys):
+    file = tmp_path / "problem.toml"
+    file.write_text('[problem]\nkind = "mass-transfer"\n[data]\ndataset = "toorongo1989"\n')
+    command = ["calibrate", str(file), "--replicates", "12", "--draws", "100"]
+    found = {}
+    for engine in ("serial", "local", "array"):
+        out = tmp_path / engine
+        options = ["--out", str(out), "--engine", engine]
+        options += ["--workers", "2"] if engine == "local" else []
+        assert cli.run([*command, *options]) in (0, 2)
+        if engine == "array":
+            assert not (out / "calibration.json").exists()
+            assert "laid down 12 items" in capsys.readouterr().out
+            for task in ("0", "1"):
+                assert cli.run(["work", str(out), "--task", task, "--tasks", "2"]) == 0
+            assert cli.run(["merge", str(out)]) == 0
+        found[engine] = json.loads((out / "calibration.json").read_text())
+    for engine in ("local", "array"):
+        assert found[engine]["quantities"] == found["serial"]["quantities"]
+        assert found[engine]["replicates"] == {"ok": 12}
+        assert "90 % intervals hold" in (tmp_path / engine / "calibration.html").read_text()
+    # The same command finds all replicates done; another one names the run that is there.
+    assert cli.run([*command, "--out", str(tmp_path / "local"), "--engine", "local"]) in (0, 2)
+    other = [*command[:-1], "120", "--out", str(tmp_path / "local"), "--engine", "local"]
+    assert cli.run(other) == 1
+    assert "holds a run of other data, priors or settings" in capsys.readouterr().err
