@@ -1,6 +1,5 @@
 """The command `calibrate`: whether a problem's own intervals hold the truth as often as said."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -29,35 +28,37 @@ def calibrate(
     resumes.
     """
     from petro_models.calibration import Settings, calibrate_problem
-    from petro_models.cli import NOT_PASSED
+    from petro_models.cli import NOT_PASSED, _given
     from petro_models.cli_runs import compute_items
-    from petro_models.cluster.calibrations import FIGURES, PAGE, write_calibration
+    from petro_models.cluster.calibrations import PAGE, Calibrations, write_calibration
+    from petro_models.cluster.work import read_plan
     from petro_models.configuration import load_configuration, make_problem
     from petro_models.runs import begin_calibration
 
     configuration = load_configuration(problem_file)
     if method is not None:
         configuration = configuration.updated("sampler", method=method)
-    given = {"kind": engine, "workers": workers}
-    configuration = configuration.updated(
-        "engine", **{name: value for name, value in given.items() if value is not None}
-    )
+    options = _given({"kind": engine, "workers": workers})
+    configuration = configuration.updated("engine", **options)
     sampler, how = (configuration.sections[name] for name in ("sampler", "engine"))
     settings = Settings(
         replicates, sampler["method"], draws, sampler["chains"], sampler.get("tune"), seed
     )
     problem = make_problem(configuration)
     if how["kind"] == "serial":
-        write_calibration(calibrate_problem(problem, **asdict(settings)), out)
-    elif not compute_items(begin_calibration(problem, settings, out.absolute()), how["kind"], how):
-        return
-    found = json.loads((out / FIGURES).read_text(encoding="utf-8"))
-    for name, figures in found["quantities"].items():
-        covered, chance = figures["coverage of 90 % intervals"], figures["p of uniform ranks"]
-        typer.echo(f"{name}: 90 % intervals hold {covered:.3f}, ranks p = {chance:.2g}")
-    for status in found["failures"]:
-        typer.echo(status, err=True)
+        result = calibrate_problem(problem, **asdict(settings))
+        write_calibration(result, out)
+    else:
+        folder = begin_calibration(problem, settings, out.absolute())
+        if not compute_items(folder, how["kind"], how):
+            return
+        result = Calibrations(folder, read_plan(folder)).result()
+    for one in result.quantities:
+        typer.echo(str(one))
+    for status in result.status:
+        if status.startswith("failed"):
+            typer.echo(status, err=True)
     typer.echo(f"wrote {out / PAGE}")
-    typer.echo(f"verdict: {found['verdict']}")
-    if found["verdict"] == "FAIL":
+    typer.echo(f"verdict: {result.verdict}")
+    if result.verdict == "FAIL":
         raise typer.Exit(NOT_PASSED)

@@ -42,13 +42,17 @@ class Calibrations(Work):
 
     def merge(self) -> list[Path]:
         """Write page and figures."""
+        write_calibration(self.result(), self.target)
+        return [self.target / PAGE]
+
+    def result(self) -> CalibrationResult:
+        """Rank the truths of all replicates, all of which are done."""
         found = []
         for index in range(len(self.plan.items)):
             stored = json.loads(_replicate(self.folder, index).read_text(encoding="utf-8"))
             found.append(Replicate(stored["status"], stored["ranked"]))
         seconds = sum(record.seconds for record in records_of(self.folder))
-        write_calibration(summarise(self.problem, found, self.settings, seconds), self.target)
-        return [self.target / PAGE]
+        return summarise(self.problem, found, self.settings, seconds)
 
     @property
     def settings(self) -> Settings:

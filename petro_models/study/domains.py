@@ -9,10 +9,9 @@ import xarray as xr
 from petro_models.errors import DataError
 from petro_models.mass_transfer.data import mass_table
 from petro_models.phase_maps.local_bulk import Densities, local_bulk
+from petro_models.study.shared_shapes import leading_shapes
 
 LEAST_RELATIVE_ERROR = 0.002
-SHARED_PART = 0.9999
-"""Share of the variance of shared errors that their leading shapes hold; the rest is left out."""
 LEAST_WT_PERCENT = 0.05
 """Oxides below it in the protolith or a domain are left out: a map does not measure them."""
 
@@ -115,10 +114,8 @@ def _with_shared_error(table: xr.Dataset, bulks: Mapping[str, xr.Dataset]) -> xr
         ],
         axis=1,
     )
-    _, size, forms = np.linalg.svd(relative.reshape(len(relative), -1), full_matrices=False)
-    share = np.cumsum(size**2) / max(float((size**2).sum()), 1e-300)
-    number = int(np.searchsorted(share, SHARED_PART)) + 1
-    shapes = (size[:, None] * forms)[:number].reshape(-1, len(own), len(oxides))
+    shapes = leading_shapes(relative.reshape(len(relative), -1))
+    shapes = shapes.reshape(-1, len(own), len(oxides))
     rocks = xr.DataArray(shapes, dims=("shared_shape", "rock", "element"), attrs={"units": "1"})
     rocks = rocks.assign_coords(rock=list(own), element=oxides)
     # Rocks that were analysed elsewhere share nothing with the map.

@@ -16,10 +16,9 @@ from petro_models.problem import problem_of
 from petro_models.study.garnet_chemistry import OXIDES, garnet_fractions, garnet_moles
 from petro_models.study.outlines import Outline, outlines
 from petro_models.study.ring_spots import spots_in_rings
+from petro_models.study.shared_shapes import leading_shapes
 from petro_models.thermodynamics.tables import COMPONENTS
 
-SHARED_PART = 0.9999
-"""Share of the calibration's variance that its leading shapes hold; the rest is left out."""
 TOUCHED_BY_RIM = 0.75
 """Pixels whose centre is nearer to the rim than this, in pixels, may hold more than garnet."""
 
@@ -326,8 +325,5 @@ def _calibration_shapes(drawn: GroupDraws, columns: list[int]) -> tuple[np.ndarr
     # What makes all cations more by one factor is not seen in fractions.
     gain = gain - (gain @ size)[:, None]
     errors = np.concatenate([gain * size, added], axis=1)
-    variance, forms = np.linalg.eigh(np.cov(errors, rowvar=False))
-    variance, forms = np.maximum(variance[::-1], 0.0), forms[:, ::-1]
-    number = int(np.searchsorted(np.cumsum(variance) / variance.sum(), SHARED_PART)) + 1
-    shapes = (forms * np.sqrt(variance))[:, :number].T
+    shapes = leading_shapes((errors - errors.mean(axis=0)) / np.sqrt(len(errors) - 1))
     return shapes[:, : size.size] / size, shapes[:, size.size :]
