@@ -11,6 +11,8 @@ from petro_models.phase_maps.anchors import unknown_log_density
 
 TAIL = 0.05
 """Probability outside the interval on each side."""
+NORMAL_QUANTILE = 1.645
+"""Of a standard normal, so much lies beyond it as outside the interval on one side."""
 PURE_FROM = 0.995
 """From this probability of one pure phase a pixel needs no integral over fractions."""
 TRIPLE_FROM = 0.03
@@ -52,6 +54,8 @@ class Outside(NamedTuple):
     still, moved, moved_twice
         What the values and their squares have in the cell's middle (c, 2 v), per move (c, 2 v),
         and the squares per square of the move (c, v).
+    pure
+        1 where a cell is that phase alone (c, k).
     """
 
     gain: jax.Array
@@ -61,6 +65,7 @@ class Outside(NamedTuple):
     still: jax.Array
     moved: jax.Array
     moved_twice: jax.Array
+    pure: jax.Array
 
 
 class Nodes(NamedTuple):
@@ -77,13 +82,16 @@ class Nodes(NamedTuple):
     bin_mean, bin_gain, bin_spread
         In each bin of like fractions: expected counts (b, e), and position along each axis per
         count (b, q, e), its covariance given the counts (b, q, r).
-    members, axes, cells
-        Indices of the phases, axes, and cells that the patch holds.
     before, width, lowest
         Which nodes hold less of each member (m, g, g), the width of the fractions that each node
         stands for (m, g), and the lowest fraction (m,).
     outside
-        1 for cells that the patch does not hold (cell + 1,).
+        1 for cells that the patch does not hold, 0 for the unknown class (cell + 1,).
+    phase_of_member, axis_of_own
+        1 where a member is that phase (m, k), and where one of the members' axes is that axis of
+        all (q, a).
+    composition, axis_composition
+        wt% of the members (m, o), and its change along their axes (q, o).
     """
 
     coefficients: jax.Array
@@ -96,10 +104,11 @@ class Nodes(NamedTuple):
     before: jax.Array
     width: jax.Array
     lowest: jax.Array
-    members: np.ndarray
-    axes: np.ndarray
-    cells: np.ndarray
-    outside: np.ndarray
+    outside: jax.Array
+    phase_of_member: jax.Array
+    axis_of_own: jax.Array
+    composition: jax.Array
+    axis_composition: jax.Array
 
 
 @jax.jit
@@ -164,31 +173,29 @@ def sum_of_fractions(
 @jax.jit
 def integrate(
     counts: jax.Array,
-    rest: jax.Array,
+    posterior: jax.Array,
     frame: density.Frame,
     cells: Outside,
-    nodes: tuple[jax.Array, ...],
-    members: jax.Array,
-    own_composition: jax.Array,
-    axis_composition: jax.Array,
+    nodes: Nodes,
     hidden: jax.Array,
     neighbours: jax.Array | None = None,
 ) -> jax.Array:
     """Integrate fractions and compositions over the nodes of one patch; see `PixelEngine`.
 
-    Probability `rest` (n, cell) of cells outside the patch enters as `Outside` says; the unknown
-    class is conditioned away. What neighbours add is that of the patch's own cells (n, own cell).
+    The `posterior` (n, cell + 1) of the cells outside the patch enters as `Outside` says; the
+    unknown class is conditioned away. What neighbours add is that of the patch's own cells (n, own
+    cell). Gives the columns of `PixelAnswers`.
     """
-    table, log_weight, owner, averages, bin_mean, gain, spread, before, width, lowest = nodes
-    log_node = density.features(counts, frame) @ table + log_weight
+    rest = (posterior * nodes.outside)[:, :-1]
+    log_node = density.features(counts, frame) @ nodes.coefficients + nodes.log_weight
     if neighbours is not None:
-        log_node = log_node + neighbours @ owner
+        log_node = log_node + neighbours @ nodes.owner
     share = jnp.exp(log_node - log_node.max(axis=1, keepdims=True))
     left = rest.sum(axis=1)
     share = share * ((1 - left) / share.sum(axis=1))[:, None]
-    n, m, (b, q) = len(counts), own_composition.shape[0], gain.shape[:2]
+    n, m, (b, q) = len(counts), nodes.composition.shape[0], nodes.bin_gain.shape[:2]
     sizes = np.cumsum([m, m * m, b * q, b * m * q, b * q * q, q, m * q, b * q * q])
-    parts = jnp.split(share @ averages, sizes, axis=1)
+    parts = jnp.split(share @ nodes.averages, sizes, axis=1)
     mean, products = parts[0], parts[1].reshape(n, m, m)
     moved = jnp.clip(counts @ cells.gain - cells.offset, -cells.half_width, cells.half_width)
     twice = rest * (moved**2 + cells.left)
@@ -196,17 +203,17 @@ def integrate(
     outer, outer_square = jnp.split(outer, 2, axis=1)
     outer_square = outer_square + twice @ cells.moved_twice
     k = hidden.shape[0]
-    fraction = outer[:, :k].at[:, members].add(mean)
+    fraction = outer[:, :k] + mean @ nodes.phase_of_member
     inner_square = jnp.diagonal(products, axis1=1, axis2=2)
-    square = outer_square[:, :k].at[:, members].add(inner_square)
+    square = outer_square[:, :k] + inner_square @ nodes.phase_of_member
     sd = jnp.sqrt(jnp.maximum(square - fraction**2, 0.0))
     # Composition is linear in fractions and in fraction x position along the axes.
-    residual = counts[:, None, :] - bin_mean
-    position = jnp.einsum("nbe,bqe->nbq", residual, gain)
+    residual = counts[:, None, :] - nodes.bin_mean
+    position = jnp.einsum("nbe,bqe->nbq", residual, nodes.bin_gain)
     moment = (parts[2].reshape(n, b, q) * position).sum(axis=1) + parts[5]
     crossed = jnp.einsum("nbmq,nbq->nmq", parts[3].reshape(n, b, m, q), position)
     crossed = crossed + parts[6].reshape(n, m, q)
-    pairs = position[:, :, :, None] * position[:, :, None, :] + spread
+    pairs = position[:, :, :, None] * position[:, :, None, :] + nodes.bin_spread
     drifted = jnp.einsum("nbqr,nbr->nqr", parts[7].reshape(n, b, q, q), position)
     squared = (parts[4].reshape(n, b, q, q) * pairs).sum(axis=1)
     squared = squared + drifted + drifted.swapaxes(1, 2) + parts[8].reshape(n, q, q)
@@ -214,7 +221,7 @@ def integrate(
     def with_total(values: jax.Array) -> jax.Array:
         return jnp.concatenate([values, values.sum(axis=1, keepdims=True)], axis=1)
 
-    own, along = with_total(own_composition), with_total(axis_composition)
+    own, along = with_total(nodes.composition), with_total(nodes.axis_composition)
     composition = mean @ own + moment @ along + outer[:, k:]
     composition_square = (
         jnp.einsum("nmp,mo,po->no", products, own, own)
@@ -224,35 +231,40 @@ def integrate(
     )
     variance = jnp.maximum(composition_square - composition**2, 0.0)
     unseen = square @ hidden**2
-    low, high = _quantiles(share, left, before, width, lowest)
+    low, high = _quantiles(share, left, nodes)
+    # Phases outside the patch have mass at zero; what little they hold is spread normally.
+    half_width = NORMAL_QUANTILE * sd
+    held = nodes.phase_of_member.any(axis=0)
+    low_outside = jnp.where(fraction > 0.05, jnp.maximum(fraction - half_width, 0.0), 0.0)
+    high_outside = jnp.where(fraction > 0.01, jnp.minimum(fraction + half_width, 1.0), 0.0)
     return jnp.concatenate(
         [
             fraction,
             sd,
-            low,
-            high,
-            share[:, :m],
+            jnp.where(held, low @ nodes.phase_of_member, low_outside),
+            jnp.where(held, high @ nodes.phase_of_member, high_outside),
+            jnp.where(held, share[:, :m] @ nodes.phase_of_member, rest @ cells.pure),
             composition[:, :-1],
             variance + with_total(unseen),
-            moment,
+            moment @ nodes.axis_of_own,
         ],
         axis=1,
     )
 
 
-def _quantiles(
-    share: jax.Array, left: jax.Array, before: jax.Array, width: jax.Array, lowest: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def _quantiles(share: jax.Array, left: jax.Array, nodes: Nodes) -> tuple[jax.Array, jax.Array]:
     """Give both ends of the equal-tailed interval of each member's fraction (n, m).
 
     The distribution rises evenly over the width of each node; a corner has none. Probability
     outside the patch counts as fraction zero.
     """
-    reached = left[:, None, None] + jnp.einsum("ng,mgh->nmh", share, before)
+    reached = left[:, None, None] + jnp.einsum("ng,mgh->nmh", share, nodes.before)
     step = jnp.maximum(share, 1e-30)[:, None, :]
 
     def end(tail: float) -> jax.Array:
         passed = jnp.clip((tail - reached) / step, 0.0, 1.0)
-        return jnp.where(left[:, None] >= tail, 0.0, lowest + (passed * width).sum(axis=2))
+        return jnp.where(
+            left[:, None] >= tail, 0.0, nodes.lowest + (passed * nodes.width).sum(axis=2)
+        )
 
     return end(TAIL), end(1 - TAIL)

@@ -7,8 +7,9 @@ of one patch wait for each other over the tiles and are computed together, so th
 products of matrices.
 """
 
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple, Protocol
 
 import jax
@@ -39,6 +40,8 @@ COARSE_BLOCK = 8192
 """Pixels that pass over the coarse cells at once; few enough for a processor's cache."""
 BLOCKS = (4096, 512)
 """Pixels of one patch are computed in blocks of these sizes, so that few programs are compiled."""
+UNDER_WAY = 4
+"""Blocks that a device may be ahead of what is stored."""
 POSITION_BINS = 4
 """Bins of the fraction over which positions along axes are taken as smooth."""
 EDGE_NODES = 12
@@ -78,15 +81,28 @@ class PixelAnswers:
     axis_moment: np.ndarray
 
     @classmethod
+    def of_rows(
+        cls,
+        rows: np.ndarray,
+        unknown: np.ndarray,
+        evidence: np.ndarray,
+        n_phases: int,
+        n_oxides: int,
+    ) -> "PixelAnswers":
+        """Name the columns that `integrate` gives for each pixel, axes last (n, ...)."""
+        ends = np.cumsum([*[n_phases] * 5, n_oxides, n_oxides, 1])
+        fraction, sd, low, high, pure, *oxides, total, moment = np.split(rows, ends, axis=1)
+        own = (fraction, sd, low, high, pure, unknown, evidence)
+        return cls(*own, oxides[0], oxides[1], total[:, 0], moment)
+
+    @classmethod
     def empty(cls, count: int, n_phases: int, n_oxides: int, n_axes: int) -> "PixelAnswers":
         """Make room for so many pixels."""
-        widths = [n_phases] * 5 + [0, 0] + [n_oxides] * 2 + [0, n_axes]
-        return cls(
-            *(
-                np.zeros((count, width) if index not in (5, 6, 9) else count, dtype=np.float32)
-                for index, width in enumerate(widths)
-            )
+        width = _row_width(n_phases, n_oxides, n_axes)
+        rows, unknown, evidence = (
+            np.zeros(shape, dtype=np.float32) for shape in ((count, width), count, count)
         )
+        return cls.of_rows(rows, unknown, evidence, n_phases, n_oxides)
 
     def part(self, begin: int, end: int) -> "PixelAnswers":
         """Take some of the pixels."""
@@ -96,14 +112,14 @@ class PixelAnswers:
 
 
 class Waiting(NamedTuple):
-    """Pixels of one patch: their places, counts, and probability of cells outside the patch.
+    """Pixels of one patch: their places, counts, and probability of all cells.
 
     And what neighbours add to the log weight of each of the patch's cells, or None.
     """
 
     place: np.ndarray
     counts: np.ndarray
-    rest: np.ndarray
+    posterior: np.ndarray
     neighbours: np.ndarray | None
 
     def joined(self, other: "Waiting") -> "Waiting":
@@ -114,7 +130,7 @@ class Waiting(NamedTuple):
         return Waiting(
             np.concatenate([self.place, other.place]),
             np.concatenate([self.counts, other.counts]),
-            np.concatenate([self.rest, other.rest]),
+            np.concatenate([self.posterior, other.posterior]),
             near,
         )
 
@@ -122,7 +138,32 @@ class Waiting(NamedTuple):
         """Take some of them."""
         mine = slice(begin, end)
         near = _rows(self.neighbours, mine)
-        return Waiting(self.place[mine], self.counts[mine], self.rest[mine], near)
+        return Waiting(self.place[mine], self.counts[mine], self.posterior[mine], near)
+
+
+@dataclass
+class Rows:
+    """What is known of all pixels, row by row; a device computes while earlier blocks are stored.
+
+    Attributes
+    ----------
+    values
+        The columns of `PixelAnswers`, without unknown and evidence (n, width).
+    """
+
+    values: np.ndarray
+    _under_way: deque[tuple[np.ndarray, jax.Array]] = field(default_factory=deque)
+
+    def add(self, place: np.ndarray, block: jax.Array) -> None:
+        """Take a block that may still be under way: rows of these places, then padding."""
+        self._under_way.append((place, block))
+        self.store(UNDER_WAY)
+
+    def store(self, still: int = 0) -> None:
+        """Wait for blocks, oldest first, until so many are still under way."""
+        while len(self._under_way) > still:
+            place, block = self._under_way.popleft()
+            self.values[place] = np.asarray(block)[: len(place)]
 
 
 class Neighbours(Protocol):
@@ -178,7 +219,7 @@ class PixelEngine:
         self._moments = self._cell_moments(self.parameters)
         self._coarse = self._prepare_coarse()
         self._outside = self._prepare_outside()
-        self._patches: dict[tuple[int, ...], Nodes] = {}
+        self._patches: dict[tuple[int, ...], tuple[Nodes, np.ndarray]] = {}
         self.nodes_per_pair = self._choose_nodes()
 
     @classmethod
@@ -206,24 +247,31 @@ class PixelEngine:
         With `neighbours` the pixels are whole rows of the map, and weighed tile by tile.
         """
         k, o = self.composition.shape
-        answers = PixelAnswers.empty(len(counts), k, o, len(self.axis_composition))
+        rows = Rows(
+            np.zeros((len(counts), _row_width(k, o, len(self.axis_composition))), np.float32)
+        )
+        unknown, evidence = np.empty((2, len(counts)), dtype=np.float32)
         waiting: dict[tuple[int, ...], Waiting] = {}
         size = TILE if neighbours is None else neighbours.tile
         for start in range(0, len(counts), size):
             stop = min(start + size, len(counts))
-            for members, pixels in self._sort_tile(
-                counts, start, stop, neighbours, answers
-            ).items():
+            posterior, added, evidence[start:stop] = self._weigh_tile(
+                counts, start, stop, neighbours
+            )
+            unknown[start:stop] = posterior[:, -1]
+            tile = np.asarray(counts[start:stop], dtype=np.float32)
+            for members, pixels in self._by_patch(start, tile, posterior, added).items():
                 if members in waiting:
                     pixels = waiting[members].joined(pixels)
                 full = len(pixels.place) // BLOCKS[0] * BLOCKS[0]
-                self._integrate(members, pixels.part(0, full), answers)
+                self._integrate(members, pixels.part(0, full), rows)
                 waiting[members] = pixels.part(full, len(pixels.place))
             if advance:
                 advance(stop)
         for members, pixels in waiting.items():
-            self._integrate(members, pixels, answers)
-        return answers
+            self._integrate(members, pixels, rows)
+        rows.store()
+        return PixelAnswers.of_rows(rows.values, unknown, evidence, k, o)
 
     def coarse_posterior(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Give probabilities of cells, unknown last (n, c + 1), and evidence (n,), pixels alone."""
@@ -291,7 +339,7 @@ class PixelEngine:
 
     def position_spread(self, phase: int) -> np.ndarray:
         """Give the covariance of a pure pixel's positions along its phase's axes (q, q)."""
-        return np.asarray(self._patch((phase,)).bin_spread)[0].astype(float)
+        return np.asarray(self._patch((phase,))[0].bin_spread)[0].astype(float)
 
     # -- preparation -----------------------------------------------------------------------------
 
@@ -357,6 +405,7 @@ class PixelEngine:
             np.column_stack([middle, middle**2]),
             np.column_stack([along, 2 * middle * along]),
             along**2,
+            np.eye(len(direction))[:, cells.is_pure],
         )
         return Outside(*(jnp.asarray(part, dtype=jnp.float32) for part in parts))
 
@@ -370,12 +419,13 @@ class PixelEngine:
             sharpest = max(sharpest, float(step @ np.linalg.solve(noise, step)))
         return int(np.clip(2 ** np.ceil(np.log2(max(sharpest, 1.0) ** 0.5)), 24, 192))
 
-    def _patch(self, members: tuple[int, ...]) -> Nodes:
+    def _patch(self, members: tuple[int, ...]) -> tuple[Nodes, np.ndarray]:
+        """Give the nodes of a patch, and the cells that it holds."""
         if members not in self._patches:
             self._patches[members] = self._prepare_patch(members)
         return self._patches[members]
 
-    def _prepare_patch(self, members: tuple[int, ...]) -> Nodes:
+    def _prepare_patch(self, members: tuple[int, ...]) -> tuple[Nodes, np.ndarray]:
         cells, count = self.observations.cells, len(self.composition)
         weight = np.log(np.maximum(self.parameters.class_weight, 1e-300))
         corners = Patch(members, np.eye(count)[list(members)], weight[list(members)])
@@ -404,11 +454,11 @@ class PixelEngine:
         fraction: np.ndarray,
         log_weight: np.ndarray,
         cell_of_node: np.ndarray,
-    ) -> Nodes:
+    ) -> tuple[Nodes, np.ndarray]:
         dead, n_corners = self.observations.dead_share, len(members)
         cells = np.unique(cell_of_node)
-        outside = np.ones(len(self.observations.cells.class_of_cell) + 1, dtype=bool)
-        outside[cells] = False
+        outside = np.ones(len(self.observations.cells.class_of_cell) + 1)
+        outside[cells], outside[-1] = 0.0, 0.0
         mean, covariance = self.moments_at(fraction)
         own = fraction[:, list(members)]
         bins = _bins(own, n_corners)
@@ -424,47 +474,47 @@ class PixelEngine:
         gain = np.linalg.solve(bin_covariance, shift.swapaxes(1, 2)).swapaxes(1, 2)
         # The gain is smooth over a bin; the expected counts it is applied to are each node's own.
         drift = np.einsum("gb,bqe,gbe->gq", bins, gain, bin_mean[None] - mean[:, None])
-        single = jnp.float32
         before, width, lowest = _spans(own.T, n_corners)
-        return Nodes(
-            jnp.asarray(_coefficients(mean, covariance, self.frame), dtype=single),
-            jnp.asarray(log_weight, dtype=single),
-            jnp.asarray(cells[:, None] == cell_of_node, dtype=single),
-            jnp.asarray(_averages(own, fraction[:, axis_phase[axes]], bins, drift), dtype=single),
-            jnp.asarray(bin_mean, dtype=single),
-            jnp.asarray(gain, dtype=single),
-            jnp.asarray(np.eye(len(axes)) - gain @ shift.swapaxes(1, 2), dtype=single),
-            jnp.asarray(before, dtype=single),
-            jnp.asarray(width, dtype=single),
-            jnp.asarray(lowest, dtype=single),
-            np.array(members),
-            axes,
-            cells,
+        parts = (
+            _coefficients(mean, covariance, self.frame),
+            log_weight,
+            cells[:, None] == cell_of_node,
+            _averages(own, fraction[:, axis_phase[axes]], bins, drift),
+            bin_mean,
+            gain,
+            np.eye(len(axes)) - gain @ shift.swapaxes(1, 2),
+            before,
+            width,
+            lowest,
             outside,
+            np.eye(len(self.composition))[list(members)],
+            np.eye(len(axis_phase))[axes],
+            self.composition[list(members)],
+            self.axis_composition[axes],
         )
+        return Nodes(*(jnp.asarray(part, dtype=jnp.float32) for part in parts)), cells
 
     # -- tiles and blocks ------------------------------------------------------------------------
 
-    def _sort_tile(
-        self,
-        counts: np.ndarray,
-        start: int,
-        stop: int,
-        neighbours: Neighbours | None,
-        answers: PixelAnswers,
-    ) -> dict[tuple[int, ...], Waiting]:
-        """Give the pixels from `start` to `stop` by patch."""
-        cells, margin = self.observations.cells, neighbours.width if neighbours else 0
+    def _weigh_tile(
+        self, counts: np.ndarray, start: int, stop: int, neighbours: Neighbours | None
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """Give probabilities of cells, what neighbours add to their weights, and evidence."""
+        margin = neighbours.width if neighbours else 0
         first, last = max(start - margin, 0), min(stop + margin, len(counts))
         inside = slice(start - first, stop - first)
         alone, evidence = self.coarse_posterior(counts[first:last])
-        answers.evidence[start:stop] = evidence[inside]
-        posterior, added = alone[inside], None
-        if neighbours is not None:
-            added, posterior = (part[inside] for part in neighbours.of_rows(alone))
-        answers.unknown[start:stop] = posterior[:, -1]
+        if neighbours is None:
+            return alone, None, evidence
+        added, posterior = neighbours.of_rows(alone)
+        return posterior[inside], added[inside], evidence[inside]
+
+    def _by_patch(
+        self, start: int, tile: np.ndarray, posterior: np.ndarray, added: np.ndarray | None
+    ) -> dict[tuple[int, ...], Waiting]:
+        """Give the pixels of the tile from `start` by patch."""
+        cells = self.observations.cells
         chosen = np.asarray(choose_patch(posterior, self._coarse))
-        tile = np.asarray(counts[start:stop], dtype=np.float32)
         singles = [(k,) for k in range(len(self.composition))]
         patches = [*singles, *cells.pairs, *cells.triples]
         order = np.argsort(chosen, kind="stable")
@@ -472,56 +522,30 @@ class PixelEngine:
         found = {}
         for number in np.flatnonzero(np.diff(ends)):
             mine = order[ends[number] : ends[number + 1]]
-            members = patches[number]
-            rest = posterior[mine] * self._patch(members).outside.astype(np.float32)
-            near = None if added is None else added[np.ix_(mine, self._patch(members).cells)]
-            found[members] = Waiting(start + mine, tile[mine], rest[:, :-1], near)
+            near = None if added is None else added[np.ix_(mine, self._patch(patches[number])[1])]
+            found[patches[number]] = Waiting(start + mine, tile[mine], posterior[mine], near)
         return found
 
-    def _integrate(self, members: tuple[int, ...], pixels: Waiting, answers: PixelAnswers) -> None:
-        begin, count = 0, len(pixels.place)
+    def _integrate(self, members: tuple[int, ...], pixels: Waiting, rows: Rows) -> None:
+        (nodes, _), begin, count = self._patch(members), 0, len(pixels.place)
         while begin < count:
             width = next((w for w in BLOCKS if w <= count - begin), BLOCKS[-1])
             part = pixels.part(begin, min(begin + width, count))
-            self._compute_block(self._patch(members), part, width, answers)
+            block = integrate(
+                _padded(part.counts, width),
+                _padded(part.posterior, width),
+                self._single_frame,
+                self._outside,
+                nodes,
+                np.float32(self.hidden_scatter),
+                None if part.neighbours is None else _padded(part.neighbours, width),
+            )
+            rows.add(part.place, block)
             begin += width
 
-    def _compute_block(
-        self, nodes: Nodes, pixels: Waiting, width: int, answers: PixelAnswers
-    ) -> None:
-        members, axes, mine = nodes.members, nodes.axes, pixels.place
-        size, rest = len(mine), pixels.rest
-        found = integrate(
-            _padded(pixels.counts, width),
-            _padded(rest, width),
-            self._single_frame,
-            self._outside,
-            nodes[:10],
-            nodes.members,
-            np.float32(self.composition[members]),
-            np.float32(self.axis_composition[axes]),
-            np.float32(self.hidden_scatter),
-            None if pixels.neighbours is None else _padded(pixels.neighbours, width),
-        )
-        k, o = self.composition.shape
-        m = len(members)
-        cuts = np.cumsum([k, k, m, m, m, o, o, 1])
-        parts = np.split(np.asarray(found)[:size], cuts, axis=1)
-        fraction, sd, low, high, pure, composition, variance, total, moment = parts
-        answers.fraction[mine], answers.fraction_sd[mine] = fraction, sd
-        # Phases outside the patch have mass at zero; what little they hold is spread normally.
-        answers.fraction_high[mine] = np.where(
-            fraction > 0.01, np.minimum(fraction + 1.645 * sd, 1.0), 0.0
-        )
-        answers.fraction_low[mine] = np.maximum(fraction - 1.645 * sd, 0.0) * (fraction > 0.05)
-        answers.fraction_low[mine[:, None], members] = low
-        answers.fraction_high[mine[:, None], members] = high
-        pure_cells = np.flatnonzero(self.observations.cells.is_pure)
-        answers.pure[mine] = rest[:, pure_cells]
-        answers.pure[mine[:, None], members] = pure
-        answers.composition[mine], answers.composition_variance[mine] = composition, variance
-        answers.total_variance[mine] = total[:, 0]
-        answers.axis_moment[mine[:, None], axes] = moment
+
+def _row_width(n_phases: int, n_oxides: int, n_axes: int) -> int:
+    return 5 * n_phases + 2 * n_oxides + 1 + n_axes
 
 
 def _rows(values: np.ndarray | None, index: slice | np.ndarray) -> np.ndarray | None:
