@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import arviz as az
 import numpy as np
@@ -20,6 +20,7 @@ import xarray as xr
 
 from petro_models.errors import FitError, PetroError
 from petro_models.inference import progress
+from petro_models.inference.batch import fit_many
 from petro_models.inference.calibration import Calibration, calibrate
 from petro_models.problem import InverseProblem, Method
 
@@ -122,6 +123,7 @@ def calibrate_problem(
     chains: int = 4,
     tune: int | None = None,
     seed: int = 0,
+    together: bool = False,
     progressbar: bool | None = None,
 ) -> CalibrationResult:
     """Calibrate a problem: draw data from its model, fit them, rank the truths.
@@ -136,13 +138,17 @@ def calibrate_problem(
         Of each fit, as in `InverseProblem.fit`.
     seed
         Same seed, same result.
+    together
+        Whether all data sets are sampled side by side by one program (`fit_many`), which spares
+        compiling one each; for ``nuts`` and ``hmc`` of models that are climbed to one optimum.
     progressbar
         Whether to show one; by default where someone watches.
 
     Raises
     ------
     FitError
-        If the priors hardly ever draw data that the model can take.
+        If the priors hardly ever draw data that the model can take, or the data sets cannot be
+        sampled together.
 
     References
     ----------
@@ -152,6 +158,9 @@ def calibrate_problem(
     begin = time.perf_counter()
     settings = Settings(replicates, method, draws, chains, tune, seed)
     truths = draw_truths(problem, settings)
+    if together:
+        found = fit_together(problem, truths, settings, progressbar)
+        return summarise(problem, found, settings, time.perf_counter() - begin)
     found = []
     show = progress.is_watched() if progressbar is None else progressbar
     with progress.bar("replicates", show) as update:
@@ -257,17 +266,82 @@ def fit_replicate(
         return Replicate(f"failed: {type(error).__name__}: {error}", {})
 
 
+def fit_together(
+    problem: InverseProblem,
+    truths: tuple[xr.Dataset, xr.Dataset],
+    settings: Settings,
+    progressbar: bool | None = None,
+) -> list[Replicate]:
+    """Fit all replicates side by side; parameters as of `calibrate_problem` and `draw_truths`.
+
+    Raises
+    ------
+    FitError
+        If the method does not sample about one optimum.
+    """
+    method = problem._choose_method()[0] if settings.method == "auto" else settings.method
+    kernel: Literal["nuts", "hmc"] = "hmc" if method == "hmc" else "nuts"
+    if method not in ("nuts", "hmc") or problem.bends_along() is not None:
+        raise FitError(
+            f"data sets that are fitted by '{method}' cannot be sampled together: leave `together` "
+            "out, or ask for method='hmc'"
+        )
+    prior, data = truths
+    numbers = range(settings.replicates)
+    items: list[InverseProblem | None] = []
+    refused: dict[int, str] = {}
+    for number in numbers:
+        try:
+            items.append(problem.with_observed(data.isel(chain=0, draw=number)))
+        except (PetroError, ArithmeticError, ValueError) as error:
+            items.append(None)
+            refused[number] = f"failed: {type(error).__name__}: {error}"
+    with _silenced():
+        fits = fit_many(
+            items,
+            method=kernel,
+            draws=settings.draws,
+            chains=settings.chains,
+            seed=settings.seed,
+            keep_draws=True,
+            starts=[_values(prior.isel(draw=[number])) for number in numbers],
+            progressbar=progressbar,
+            **({} if settings.tune is None else {"tune": settings.tune}),
+        )
+    status, found = fits["status"].to_dataset(), []
+    for number, item in enumerate(items):
+        ended = status.isel(item=number)
+        if item is None:
+            found.append(Replicate(refused[number], {}))
+        elif f"items/{number}" in fits:
+            posterior = fits[f"items/{number}/posterior"].to_dataset()
+            worst = float(ended["r_hat"])
+            found.append(_ranked(item, prior.isel(draw=[number]), posterior, worst))
+        else:
+            found.append(Replicate(f"failed: {ended['message'].item()}", {}))
+    return found
+
+
+def _values(truth: xr.Dataset) -> dict[str, np.ndarray]:
+    return {str(name): values.to_numpy()[0, 0] for name, values in truth.data_vars.items()}
+
+
 def _fit(replicate: InverseProblem, truth: xr.Dataset, options: dict[str, Any]) -> Replicate:
     """Fit one data set; give what became of it, and truth and nearly independent draws."""
-    start = {str(name): values.to_numpy()[0, 0] for name, values in truth.data_vars.items()}
-    posterior = replicate.sample(**options, start=start).draws.posterior
+    posterior = replicate.sample(**options, start=_values(truth)).draws.posterior
+    worst = 1.0
+    if posterior.sizes["chain"] > 1 and options["method"] != "exact":
+        worst = float(az.rhat(posterior).to_array().max())
+    return _ranked(replicate, truth, posterior, worst)
+
+
+def _ranked(
+    replicate: InverseProblem, truth: xr.Dataset, posterior: xr.Dataset, worst: float
+) -> Replicate:
     true = replicate.ranked(truth)
     drawn = {
         name: values[:: max(1, len(values) // RANKED_DRAWS)]
         for name, values in replicate.ranked(posterior).items()
     }
-    worst = 1.0
-    if posterior.sizes["chain"] > 1 and options["method"] != "exact":
-        worst = float(az.rhat(posterior).to_array().max())
     ended = "ok" if worst < CONVERGED else f"not converged: R-hat {worst:.2f}"
     return Replicate(ended, {name: (float(true[name][0]), drawn[name]) for name in drawn})

@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-import jax
 import numpy as np
 import pandas as pd
 import pymc as pm
@@ -19,6 +18,7 @@ import xarray as xr
 
 from petro_models.errors import FitError, PriorError, nearest
 from petro_models.inference import checks, predictive, progress
+from petro_models.inference.devices import small_work
 from petro_models.inference.draws import Draws, Sampled
 from petro_models.inference.nuts import Backend, Point, sample_nuts
 from petro_models.inference.optimum import find_optimum
@@ -202,6 +202,7 @@ class InverseProblem(ABC):
                 digest.update(content.encode())
         return digest.hexdigest()[:16]
 
+    @small_work()
     def prior_predictive(self, draws: int | None = None, seed: int = 0) -> xr.DataTree:
         """Draw parameters and data from the priors: to see whether they know rocks."""
         return predictive.prior_predictive(self.model, draws or self.prior_draws, seed)
@@ -270,6 +271,7 @@ class InverseProblem(ABC):
         fit.attrs["wall_seconds"] = time.perf_counter() - begin
         return fit
 
+    @small_work()
     def sample(
         self,
         method: Method = "auto",
@@ -325,6 +327,7 @@ class InverseProblem(ABC):
         logger.info("%s: sampled in %.1f s", result.sampler, seconds)
         return Sampled(result, seed, chosen, reason, seconds)
 
+    @small_work()
     def complete(
         self,
         sampled: Sampled,
@@ -374,10 +377,11 @@ class InverseProblem(ABC):
             "seed": seed,
             "sampler": result.sampler,
             "sampler_notes": json.dumps(dict(result.notes)),
-            "device": str(jax.devices()[0].platform),
+            "device": result.notes.get("device", "cpu"),
             "created": pd.Timestamp.now("UTC").isoformat(timespec="seconds"),
         }
 
+    @small_work()
     def derive(self, fit: xr.DataTree) -> xr.Dataset:
         """Compute the scientific answers of a fit of this problem anew."""
         self._require_own(fit)

@@ -21,6 +21,7 @@ from petro_models.histories.simulate import simulate_history, simulate_section
 from petro_models.histories.simulate_inclusions import simulate_inclusions
 from petro_models.inference.batch import fit_many
 from petro_models.inference.checks import Check, Checks
+from petro_models.inference.devices import use_device
 from petro_models.io.epma import read_epma, read_phase_seeds, read_spots
 from petro_models.io.equilibrium_tables import read_equilibrium_table
 from petro_models.io.fits import load, save
@@ -116,6 +117,7 @@ __all__ = [
     "thin_section_study",
     "transect",
     "unlike",
+    "use_device",
     "variance_budget",
     "write_geotiff",
     "write_png",

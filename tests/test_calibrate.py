@@ -82,6 +82,35 @@ def test_replicates_that_fail_are_counted_and_spare_the_others(suite, monkeypatc
     assert all(one.pit.size == 9 for one in result.quantities)
 
 
+def test_data_sets_sampled_together_rank_as_those_sampled_one_by_one(suite, monkeypatch):
+    right, calls = petro.MassTransfer.with_observed, []
+
+    def but_for_the_third(self, drawn):
+        calls.append(1)
+        if len(calls) % 6 == 3:
+            raise FitError("no rock")
+        return right(self, drawn)
+
+    monkeypatch.setattr(petro.MassTransfer, "with_observed", but_for_the_third)
+    options = {"method": "hmc", "draws": 400, "seed": 5, "progressbar": False}
+    alone, together = (
+        calibrate_problem(suite, 6, together=side_by_side, **options)
+        for side_by_side in (False, True)
+    )
+    assert together.status == alone.status
+    assert together.status[2] == "failed: FitError: no rock"
+    for one, other in zip(alone.quantities, together.quantities, strict=True):
+        assert one.name == other.name
+        # A rank among 200 nearly independent draws has an error of at most 0.04; of two, 0.05.
+        assert np.abs(one.pit - other.pit).max() < 4 * 0.05
+        assert np.abs(one.pit - other.pit).mean() < 0.05
+
+
+def test_what_is_not_sampled_about_one_optimum_is_not_sampled_together(suite):
+    with pytest.raises(FitError, match=r"'exact' cannot be sampled together.*method='hmc'"):
+        calibrate_problem(suite, 5, together=True, progressbar=False)
+
+
 def test_paths_without_garnet_are_no_truths():
     table = petro.bundled_table("white2014")
     profiles, ages, _ = petro.simulate_history(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import jax
 import xarray as xr
 
+from petro_models.cluster.processes import number_of_cores
 from petro_models.errors import FitError, nearest
 from petro_models.inference import progress
 from petro_models.inference.batch_results import Outcome, collate, judge
@@ -29,15 +30,19 @@ from petro_models.inference.batch_sampler import (
     item_seed,
     sample_members,
 )
+from petro_models.inference.devices import choose_device, small_work
 from petro_models.inference.draws import Draws, posterior_dataset, quiet_libraries
 from petro_models.inference.lifting import Family, trace
 from petro_models.inference.nuts import Point, refuse_discrete
+from petro_models.inference.summit import Summit
 from petro_models.inference.whitened import sampling_statistics
 
 if TYPE_CHECKING:
     from petro_models.problem import InverseProblem
 
 type BatchMethod = Literal["auto", "exact", "hmc", "nuts"]
+STEPS_A_DRAW = 4
+"""Gradients that a draw of an item is thought to take when a device is chosen."""
 METHODS: tuple[str, ...] = ("auto", "exact", "hmc", "nuts")
 
 logger = logging.getLogger("petro_models")
@@ -62,6 +67,7 @@ class _Group:
     members: list[_Member] = field(default_factory=list)
 
 
+@small_work()
 def fit_many(
     problems: "Sequence[InverseProblem | None]",
     *,
@@ -73,6 +79,7 @@ def fit_many(
     target_accept: float = 0.9,
     keep_draws: bool = False,
     batch_size: int | None = None,
+    starts: Sequence[Point] | None = None,
     progressbar: bool | None = None,
 ) -> xr.DataTree:
     """Fit many problems, those of one structure with one compiled sampler.
@@ -100,8 +107,10 @@ def fit_many(
     keep_draws
         Whether all draws are kept, one small fit an item: a thousand items may fill the memory.
     batch_size
-        Items side by side; by default as many as there are, up to 64. The rest of the last batch is
-        filled with repeated items, so that one program is compiled.
+        Items side by side; by default as many as there are, up to 64, or 1,024 on a GPU. The rest
+        of the last batch is filled with repeated items, so that one program is compiled.
+    starts
+        Where to climb from, in natural units, one for each problem; by default its own start.
     progressbar
         Whether to show one; by default where someone watches.
 
@@ -119,7 +128,7 @@ def fit_many(
     Raises
     ------
     FitError
-        If the method is unknown or a number is below 1.
+        If the method is unknown, a number is below 1, or there are not as many starts as problems.
 
     Examples
     --------
@@ -133,9 +142,12 @@ def fit_many(
     for name, number in numbers.items():
         if number < 1:
             raise FitError(f"{name} must be at least 1; got {number}")
+    if starts is not None and len(starts) != len(problems):
+        raise FitError(f"{len(starts)} starts were given for {len(problems)} problems")
     begin = time.perf_counter()
     kernel: Kernel = "nuts" if method == "nuts" else "hmc"
-    run = _Run(Settings(draws, tune, chains, kernel, target_accept, seed), keep_draws)
+    settings = Settings(draws, tune, chains, kernel, target_accept, seed)
+    run = _Run(settings, keep_draws, starts)
     show = progress.is_watched() if progressbar is None else progressbar
     with quiet_libraries(), progress.bar("fits", show) as update:
         groups = run.prepare(problems, method, lambda share, note: update(0.5 * share, note))
@@ -149,7 +161,7 @@ def fit_many(
     attributes = {
         "seed": seed,
         "structures_compiled": len(groups),
-        "device": str(jax.devices()[0].platform),
+        "device": ", ".join(sorted(run.devices)) or "cpu",
         "wall_seconds": time.perf_counter() - begin,
         "versions": json.dumps(
             {name: version(name) for name in ("petro_models", "numpyro", "jax")}
@@ -164,7 +176,9 @@ class _Run:
 
     settings: Settings
     keep_draws: bool
+    starts: Sequence[Point] | None
     outcomes: dict[int, Outcome] = field(default_factory=dict)
+    devices: set[str] = field(default_factory=set)
 
     def prepare(
         self,
@@ -206,7 +220,7 @@ class _Run:
             self.outcomes[item] = Outcome("no_data", "the model observes nothing")
             return
         refuse_discrete(model)
-        start = problem.start_of_climb() or next(iter(problem._starting_points()), {})
+        start = self._start(item, problem)
         caution = problem.competing_optima() if method != "auto" else None
         traced = trace(model)
         member = _Member(item, problem, traced.initial, start, caution)
@@ -215,6 +229,11 @@ class _Run:
                 group.members.append(member)
                 return
         groups.append(_Group(Family(traced), [member]))
+
+    def _start(self, item: int, problem: "InverseProblem") -> Point:
+        if self.starts is not None:
+            return self.starts[item]
+        return problem.start_of_climb() or next(iter(problem._starting_points()), {})
 
     def sample(self, group: _Group, batch_size: int | None) -> None:
         """Whiten and sample all members of a family."""
@@ -233,7 +252,10 @@ class _Run:
                     rows.append(row)
                     ready.append(member)
             items = [member.item for member in ready]
-            sampled = sample_members(lifted, rows, items, summits, self.settings, batch_size)
+            device = self._device(climber, rows, summits)
+            sampled = sample_members(
+                lifted, rows, items, summits, self.settings, batch_size, device
+            )
             for member, drawn, summit in zip(ready, sampled, summits, strict=True):
                 result = self._draws(member.problem, drawn, summit.gradient_norm)
                 left.remove(member)
@@ -243,6 +265,18 @@ class _Run:
         except Exception as error:  # noqa: BLE001 - as above
             for member in left:
                 self._fail(member.item, error)
+
+    def _device(
+        self, climber: Climber, rows: Sequence[int], summits: Sequence[Summit]
+    ) -> jax.Device:
+        """Choose the device for the members that are ready."""
+        if not rows:
+            return choose_device(0.0)
+        one = climber.seconds_a_gradient(rows[0], summits[0].optimum)
+        drawn = (self.settings.tune + self.settings.draws) * self.settings.chains * len(rows)
+        device = choose_device(one * STEPS_A_DRAW * drawn / number_of_cores())
+        self.devices.add(device.platform)
+        return device
 
     def _draws(self, problem: "InverseProblem", drawn: Sampled, gradient_norm: float) -> Draws:
         posterior = posterior_dataset(problem.model, drawn.values)

@@ -1,6 +1,5 @@
 """One compiled sampler for all models of a family: whitened one by one, sampled side by side."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,6 +10,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpyro.infer import HMC, NUTS
 
+from petro_models.inference.devices import devices_of_batch, seconds_of, small_work
 from petro_models.inference.lifting import Data, Lifted
 from petro_models.inference.nuts import Point
 from petro_models.inference.summit import Summit, find_summit
@@ -18,7 +18,8 @@ from petro_models.inference.whitened import STATISTICS, TRAJECTORY
 
 type Kernel = Literal["hmc", "nuts"]
 KERNELS: dict[str, type[HMC]] = {"hmc": HMC, "nuts": NUTS}
-LARGEST_BATCH = 64
+LARGEST_BATCH = {True: 64, False: 1024}
+"""Items side by side on a CPU, and on a GPU, where a step takes as long for few as for many."""
 SHARES = 4
 """Batches are a multiple of this, so that devices share them evenly."""
 
@@ -71,8 +72,7 @@ def item_seed(seed: int, item: int) -> int:
 class Climber:
     """Finds the summits of a family's members with one compiled gradient.
 
-    The climb is a dialogue of many small steps, which a GPU would only slow down: it runs on the
-    CPU whatever the device of the sampler.
+    The climb is a dialogue of many small steps: see `devices.small_work`.
 
     Parameters
     ----------
@@ -82,7 +82,6 @@ class Climber:
 
     def __init__(self, lifted: Lifted) -> None:
         self.lifted = lifted
-        self._device = jax.devices("cpu")[0]
         self._compute = jax.jit(jax.value_and_grad(lifted.negative))
         self._prior = jax.jit(jax.grad(lambda flat, data: -lifted.log_prior(flat, data)))
         self._constrain = jax.jit(lifted.constrain)
@@ -106,12 +105,18 @@ class Climber:
             If the density or its curvature is not finite.
         """
         data = tuple(values[member] for values in self.lifted.stacked)
-        with jax.default_device(self._device):
+        with small_work():
             return find_summit(
                 lambda flat: _plain(self._compute(flat, data)),
                 lambda flat: np.asarray(self._prior(flat, data)),
                 self._origin(initial, start, data),
             )
+
+    def seconds_a_gradient(self, member: int, place: np.ndarray) -> float:
+        """Measure one gradient of a member on the CPU, at a flat point."""
+        data = tuple(values[member] for values in self.lifted.stacked)
+        with small_work():
+            return seconds_of(lambda: _plain(self._compute(place, data)))
 
     def _origin(self, initial: Point, start: Point, data: Data) -> np.ndarray:
         point = {name: np.asarray(value, float) for name, value in initial.items()}
@@ -134,6 +139,7 @@ def sample_members(
     summits: Sequence[Summit],
     settings: Settings,
     batch_size: int | None,
+    device: jax.Device,
 ) -> Iterator[Sampled]:
     """Sample members of a family batch by batch, in the order given.
 
@@ -151,9 +157,11 @@ def sample_members(
         How to sample.
     batch_size
         Members side by side; by default equal batches of at most `LARGEST_BATCH`.
+    device
+        Which kind samples.
     """
-    size = batch_size or _batch_size(len(members))
-    program = _shared_out(jax.vmap(_sampler(lifted, settings)), size)
+    size = batch_size or _batch_size(len(members), LARGEST_BATCH[device.platform == "cpu"])
+    program = _shared_out(jax.vmap(_sampler(lifted, settings)), size, devices_of_batch(device))
     key = jax.random.PRNGKey(settings.seed)
     for begin in range(0, len(members), size):
         chosen = range(begin, min(begin + size, len(members)))
@@ -173,14 +181,11 @@ def sample_members(
             )
 
 
-def _shared_out(function: Any, size: int) -> Any:
+def _shared_out(function: Any, size: int, devices: list[jax.Device]) -> Any:
     """Compile a function of batches so that every device takes an equal share of the items.
 
     The devices of a CPU are its cores: side by side on one, items would leave the others idle.
     """
-    devices = jax.local_devices()
-    if jax.default_backend() == "cpu":
-        devices = devices[: len(os.sched_getaffinity(0))]
     while size % len(devices):
         devices = devices[:-1]
     mesh = jax.sharding.Mesh(np.array(devices), ("item",))
@@ -224,11 +229,11 @@ def _kernel(potential: Any, settings: Settings) -> HMC:
     )
 
 
-def _batch_size(count: int) -> int:
+def _batch_size(count: int, largest: int) -> int:
     """Give the size of equal batches, so that little is filled up."""
     if count <= SHARES:
         return count
-    batches = -(-count // LARGEST_BATCH)
+    batches = -(-count // largest)
     return -(-count // (batches * SHARES)) * SHARES
 
 

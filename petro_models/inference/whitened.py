@@ -21,7 +21,9 @@ import xarray as xr
 from jax.flatten_util import ravel_pytree
 from numpyro.infer import HMC, MCMC, NUTS
 
+from petro_models.cluster.processes import number_of_cores
 from petro_models.inference.compiled import CompiledModel, compile_model
+from petro_models.inference.devices import across_chains, choose_device, on, seconds_of
 from petro_models.inference.draws import Draws, posterior_dataset
 from petro_models.inference.nuts import Point, refuse_discrete
 from petro_models.inference.optimum import unconstrained
@@ -31,6 +33,8 @@ from petro_models.inference.summit import Summit, find_summit
 TRAJECTORY = 1.8
 """Length of HMC's trajectories, in standard deviations: a quarter turn of a standard normal is 1.6,
 after which a draw has forgotten the last; somewhat more serves directions wider than thought."""
+STEPS_A_DRAW = 8
+"""Gradients that a draw is thought to take when a device is chosen."""
 STATISTICS = ("diverging", "num_steps", "energy", "accept_prob", "potential_energy")
 
 
@@ -42,11 +46,14 @@ class Laplace(Summit):
     ----------
     compiled
         The model's JAX functions.
+    seconds_a_gradient
+        What one gradient takes on the CPU.
     ridge
         Where the highest points for known values of one variable lie on a curve.
     """
 
     compiled: CompiledModel
+    seconds_a_gradient: float
     ridge: Ridge | None = None
 
     def place(self, z: jax.Array) -> jax.Array:
@@ -98,13 +105,14 @@ def fit_laplace(model: pm.Model, start: Point, along: str | None = None) -> Lapl
         return float(value), np.asarray(gradient, float)
 
     summit = find_summit(descent, lambda flat: np.asarray(prior_gradient(flat)), origin)
+    seconds = seconds_of(lambda: descent(summit.optimum))
     if along is None:
-        return Laplace(**vars(summit), compiled=compiled)
+        return Laplace(**vars(summit), compiled=compiled, seconds_a_gradient=seconds)
     value = model.rvs_to_values[model[along]].name
     marked = {name: np.full_like(part, name == value) for name, part in initial.items()}
     candidates = np.flatnonzero(np.asarray(ravel_pytree(marked)[0]))
     ridge = Ridge.follow(descent, summit, candidates)
-    return Laplace(**vars(summit), compiled=compiled, ridge=ridge)
+    return Laplace(**vars(summit), compiled=compiled, seconds_a_gradient=seconds, ridge=ridge)
 
 
 def sample_whitened(
@@ -199,23 +207,26 @@ def _sample(
     notes: dict[str, float],
 ) -> Draws:
     """Run a kernel in whitened coordinates and give the draws in the model's."""
-    on_cpu = jax.default_backend() == "cpu"
+    rounds = -(-chains // min(chains, number_of_cores()))
+    steps = STEPS_A_DRAW * (tune + draws) * rounds
+    device = choose_device(laplace.seconds_a_gradient * steps)
     sampler = MCMC(
         kernel,
         num_warmup=tune,
         num_samples=draws,
         num_chains=chains,
-        chain_method="parallel" if on_cpu and jax.local_device_count() >= chains else "vectorized",
+        chain_method=across_chains(device, chains),
         progress_bar=progressbar,
     )
     generator = np.random.default_rng(seed)
     origin = generator.normal(size=(chains, laplace.optimum.size))
-    sampler.run(
-        jax.random.PRNGKey(seed),
-        init_params=jnp.asarray(origin if chains > 1 else origin[0]),
-        extra_fields=STATISTICS,
-    )
-    z = sampler.get_samples(group_by_chain=True)
+    with on(device):
+        sampler.run(
+            jax.random.PRNGKey(seed),
+            init_params=jnp.asarray(origin if chains > 1 else origin[0]),
+            extra_fields=STATISTICS,
+        )
+        z = np.asarray(sampler.get_samples(group_by_chain=True))
     points = jax.lax.map(laplace.place, z.reshape(chains * draws, -1))
     values = {
         name: value.reshape(chains, draws, *value.shape[1:])
@@ -230,6 +241,7 @@ def _sample(
         notes={
             **notes,
             "tune": tune,
+            "device": device.platform,
             "laplace_log_evidence": laplace.log_evidence,
             "gradient_norm_at_optimum": laplace.gradient_norm,
         },

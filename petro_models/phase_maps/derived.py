@@ -145,7 +145,7 @@ def derive(
     """
     draws = parameter_draws(thin(posterior, KEPT_DRAWS), observations, priors)
     counts = flat_counts(data)
-    engine = make_engine(observations, draws)
+    engine = make_engine(observations, draws, len(counts))
     potts = uses_neighbours(options["neighbours"], observations)
     near = neighbour_weights(engine, data["counts"]) if potts else None
     with progress.bar("pixels", progress.is_watched()) as update:
@@ -227,8 +227,8 @@ def labelled(found: dict[str, xr.DataArray], data: xr.Dataset) -> xr.Dataset:
     return result
 
 
-def make_engine(observations: Observations, draws: ParameterDraws) -> PixelEngine:
-    """Prepare the pixel pass at the posterior means."""
+def make_engine(observations: Observations, draws: ParameterDraws, pixels: int = 0) -> PixelEngine:
+    """Prepare the pass over so many pixels at the posterior means."""
     maps, spots = draws.mean
     return PixelEngine(
         observations,
@@ -236,6 +236,7 @@ def make_engine(observations: Observations, draws: ParameterDraws) -> PixelEngin
         spots.composition,
         spots.axis_composition,
         hidden_scatter(spots.scatter, spots.composition, observations),
+        pixels,
     )
 
 

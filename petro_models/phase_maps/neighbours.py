@@ -26,6 +26,7 @@ import xarray as xr
 from jax.scipy.special import logsumexp
 from scipy.optimize import minimize
 
+from petro_models.inference.devices import on
 from petro_models.phase_maps.observations import Observations
 from petro_models.phase_maps.pixel_density import cell_log_weight
 from petro_models.phase_maps.pixels import TILE, PixelEngine
@@ -203,7 +204,8 @@ class NeighbourWeights:
             What neighbours add to the log weight of each cell, and the probabilities with it
             (n, cell + 1).
         """
-        found = _of_rows(alone, *self._numbers, self.width)
+        with on(self.engine.device):
+            found = _of_rows(alone, *self._numbers, self.width)
         return np.asarray(found[0]), np.asarray(found[1])
 
     def at(self, counts: xr.DataArray, row: np.ndarray, column: np.ndarray) -> np.ndarray:

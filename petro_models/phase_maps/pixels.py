@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from petro_models.inference.devices import choose_device
 from petro_models.phase_maps import density
 from petro_models.phase_maps.cells import Patch, cells_of_pixels, pair_patch, triple_patch
 from petro_models.phase_maps.observations import Observations
@@ -36,10 +37,28 @@ from petro_models.phase_maps.pixel_kernels import (
 
 _counting_cells, _coefficients = jax.jit(density.counting_cells), jax.jit(density.coefficients)
 TILE = 65_536
-COARSE_BLOCK = 8192
-"""Pixels that pass over the coarse cells at once; few enough for a processor's cache."""
-BLOCKS = (4096, 512)
-"""Pixels of one patch are computed in blocks of these sizes, so that few programs are compiled."""
+
+
+class BlockSizes(NamedTuple):
+    """How many pixels are computed at once.
+
+    Attributes
+    ----------
+    coarse
+        Over the coarse cells.
+    patch
+        Of one patch: one of these, so that few programs are compiled.
+    """
+
+    coarse: int
+    patch: tuple[int, ...]
+
+
+ON_CPU = BlockSizes(8192, (4096, 512))
+"""Few enough for a processor's cache."""
+ON_GPU = BlockSizes(TILE, (16_384, 2048))
+SECONDS_A_CELL = 4e-8
+"""What a pixel takes for each of its cells on two cores, by which a device is chosen."""
 UNDER_WAY = 4
 """Blocks that a device may be ahead of what is stored."""
 POSITION_BINS = 4
@@ -193,6 +212,8 @@ class PixelEngine:
     composition, axis_composition, hidden_scatter
         wt% of each phase (k, o), its change along each axis (a, o), and the scatter of the true
         composition that the map does not see (k, o).
+    pixels
+        How many it will compute: what decides on the device.
     """
 
     def __init__(
@@ -202,6 +223,7 @@ class PixelEngine:
         composition: np.ndarray,
         axis_composition: np.ndarray,
         hidden_scatter: np.ndarray,
+        pixels: int = 0,
     ) -> None:
         self.observations = replace(observations, cells=cells_of_pixels(observations.cells))
         self.parameters = MapParameters(*(np.asarray(value, float) for value in parameters))
@@ -216,14 +238,18 @@ class PixelEngine:
         self.mean, self.covariance = (
             np.asarray(x) for x in phase_moments(self.parameters, self.observations)
         )
+        n_cells = len(self.observations.cells.class_of_cell)
+        self.device = choose_device(pixels * n_cells * SECONDS_A_CELL)
+        self._sizes = ON_CPU if self.device.platform == "cpu" else ON_GPU
         self._moments = self._cell_moments(self.parameters)
-        self._coarse = self._prepare_coarse()
-        self._outside = self._prepare_outside()
+        # Where the constants are, all that is computed with them is computed.
+        self._coarse = jax.device_put(self._prepare_coarse(), self.device)
+        self._outside = jax.device_put(self._prepare_outside(), self.device)
         self._patches: dict[tuple[int, ...], tuple[Nodes, np.ndarray]] = {}
         self.nodes_per_pair = self._choose_nodes()
 
     @classmethod
-    def at_anchors(cls, observations: Observations) -> "PixelEngine":
+    def at_anchors(cls, observations: Observations, pixels: int = 0) -> "PixelEngine":
         """Prepare the pass before any fit: at the anchors and the rough calibration."""
         anchors = observations.anchors
         return cls(
@@ -234,6 +260,7 @@ class PixelEngine:
             observations.composition,
             anchors.axis_loading[:, observations.element_of_oxide] / observations.sensitivity,
             observations.scatter,
+            pixels,
         )
 
     def compute(
@@ -252,6 +279,7 @@ class PixelEngine:
         )
         unknown, evidence = np.empty((2, len(counts)), dtype=np.float32)
         waiting: dict[tuple[int, ...], Waiting] = {}
+        whole = self._sizes.patch[0]
         size = TILE if neighbours is None else neighbours.tile
         for start in range(0, len(counts), size):
             stop = min(start + size, len(counts))
@@ -263,7 +291,7 @@ class PixelEngine:
             for members, pixels in self._by_patch(start, tile, posterior, added).items():
                 if members in waiting:
                     pixels = waiting[members].joined(pixels)
-                full = len(pixels.place) // BLOCKS[0] * BLOCKS[0]
+                full = len(pixels.place) // whole * whole
                 self._integrate(members, pixels.part(0, full), rows)
                 waiting[members] = pixels.part(full, len(pixels.place))
             if advance:
@@ -279,10 +307,11 @@ class PixelEngine:
         unknown = (np.float32(anchors.unknown_mean), np.float32(anchors.unknown_sd))
         posterior = np.empty((len(counts), len(self._coarse.log_weight)), dtype=np.float32)
         evidence = np.empty(len(counts), dtype=np.float32)
-        for start in range(0, len(counts), COARSE_BLOCK):
-            block = np.asarray(counts[start : start + COARSE_BLOCK], dtype=np.float32)
+        width = self._sizes.coarse
+        for start in range(0, len(counts), width):
+            block = np.asarray(counts[start : start + width], dtype=np.float32)
             inside = slice(start, start + len(block))
-            padded = _padded(block, COARSE_BLOCK)
+            padded = _padded(block, width)
             found = coarse_pass(padded, self._single_frame, self._coarse, unknown)
             posterior[inside], evidence[inside] = (np.asarray(x)[: len(block)] for x in found)
         return posterior, evidence
@@ -422,7 +451,8 @@ class PixelEngine:
     def _patch(self, members: tuple[int, ...]) -> tuple[Nodes, np.ndarray]:
         """Give the nodes of a patch, and the cells that it holds."""
         if members not in self._patches:
-            self._patches[members] = self._prepare_patch(members)
+            nodes, cells = self._prepare_patch(members)
+            self._patches[members] = jax.device_put(nodes, self.device), cells
         return self._patches[members]
 
     def _prepare_patch(self, members: tuple[int, ...]) -> tuple[Nodes, np.ndarray]:
@@ -528,8 +558,9 @@ class PixelEngine:
 
     def _integrate(self, members: tuple[int, ...], pixels: Waiting, rows: Rows) -> None:
         (nodes, _), begin, count = self._patch(members), 0, len(pixels.place)
+        smallest = self._sizes.patch[-1]
         while begin < count:
-            width = next((w for w in BLOCKS if w <= count - begin), BLOCKS[-1])
+            width = next((w for w in self._sizes.patch if w <= count - begin), smallest)
             part = pixels.part(begin, min(begin + width, count))
             block = integrate(
                 _padded(part.counts, width),

@@ -193,7 +193,8 @@ class PixelTiles(Work):
         priors = Priors(defaults.specifications(observed), observed.coords)
         priors.from_toml(attributes["priors"])
         draws = parameter_draws(thin(posterior, KEPT_DRAWS), observed, priors)
-        return Prepared(observed, draws, make_engine(observed, draws))
+        pixels = self._data.sizes["y"] * self._data.sizes["x"]
+        return Prepared(observed, draws, make_engine(observed, draws, pixels))
 
     @cached_property
     def _near(self) -> NeighbourWeights | None:

@@ -1,0 +1,104 @@
+"""The device of a piece of work: chosen by its size or by the user, and of no effect on answers.
+
+JAX is told of four devices on the CPU; one of them stands for a GPU here.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pymc as pm
+import pytest
+from small_phase_maps import seeded_problem
+
+import petro_models as petro
+from petro_models.errors import FitError
+from petro_models.inference import devices
+from petro_models.inference.devices import GPU_START, choose_device
+from petro_models.inference.whitened import sample_hmc
+from petro_models.phase_maps.observations import flat_counts
+from petro_models.phase_maps.pixels import PixelEngine
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    other = jax.local_devices()[1]
+    monkeypatch.setattr(devices, "_gpu", lambda: other)
+    return other
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(devices, "_gpu", lambda: None)
+
+
+def test_work_goes_to_the_gpu_from_the_size_that_pays(gpu):
+    cpu = jax.local_devices()[0]
+    assert choose_device(0.5 * GPU_START) == cpu
+    assert choose_device(2 * GPU_START) == gpu
+
+
+def test_the_user_leaves_no_choice(gpu, monkeypatch):
+    with petro.use_device("gpu"):
+        assert choose_device(0.0) == gpu
+        with petro.use_device("cpu"):
+            assert choose_device(1e6) == jax.local_devices()[0]
+        assert choose_device(0.0) == gpu
+    monkeypatch.setenv(devices.VARIABLE, "cpu")
+    assert choose_device(1e6) == jax.local_devices()[0]
+    with petro.use_device("auto"):
+        assert choose_device(1e6) == gpu
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_without_a_gpu_all_runs_on_the_cpu_and_asking_for_one_says_what_to_do(monkeypatch):
+    assert choose_device(1e6).platform == "cpu"
+    with (
+        pytest.raises(FitError, match=r"finds none.*petro_models\[cuda\]"),
+        petro.use_device("gpu"),
+    ):
+        pass
+    monkeypatch.setenv(devices.VARIABLE, "gpu")
+    with pytest.raises(FitError, match="finds none"):
+        choose_device(0.0)
+    monkeypatch.setenv(devices.VARIABLE, "gpus")
+    with pytest.raises(FitError, match="did you mean 'gpu'"):
+        choose_device(0.0)
+
+
+def test_small_work_stays_on_the_cpu_and_within_it_a_gpu_can_be_chosen():
+    cpu, *_, other = jax.local_devices()
+
+    def where():
+        (device,) = jnp.zeros(3).devices()
+        return device
+
+    with jax.default_device(other):  # as if JAX had found a GPU first
+        with devices.small_work():
+            assert where() == cpu
+            with devices.on(other):
+                assert where() == other
+            assert where() == cpu
+        assert where() == other
+
+
+def test_the_pixel_pass_gives_the_same_on_the_device_that_its_size_calls_for(gpu):
+    problem, _ = seeded_problem(3, ("Garnet",), size=48)
+    counts = flat_counts(problem.data)
+    few, many = (PixelEngine.at_anchors(problem.observations, n) for n in (100, 10**10))
+    assert (few.device, many.device) == (jax.local_devices()[0], gpu)
+    one, other = few.compute(counts), many.compute(counts)
+    for name in vars(one):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
+
+
+def test_chains_on_the_cores_beside_a_gpu_are_those_of_a_machine_without(monkeypatch):
+    with pm.Model(coords={"place": range(3)}) as model:
+        level = pm.Normal("level", 0, 1, dims="place")
+        pm.Normal("seen", level, 0.5, observed=np.array([0.2, -1.0, 0.7]), dims="place")
+
+    def sampled():
+        return sample_hmc(model, {}, draws=50, chains=4, tune=50, seed=3).posterior["level"]
+
+    alone = sampled()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    np.testing.assert_allclose(sampled(), alone, rtol=1e-12)
