@@ -309,12 +309,13 @@ def fit_together(
             **({} if settings.tune is None else {"tune": settings.tune}),
         )
     status, found = fits["status"].to_dataset(), []
+    kept = fits["items"].children if "items" in fits.children else {}
     for number, item in enumerate(items):
         ended = status.isel(item=number)
         if item is None:
             found.append(Replicate(refused[number], {}))
-        elif f"items/{number}" in fits:
-            posterior = fits[f"items/{number}/posterior"].to_dataset()
+        elif str(number) in kept:
+            posterior = kept[str(number)]["posterior"].to_dataset()
             worst = float(ended["r_hat"])
             found.append(_ranked(item, prior.isel(draw=[number]), posterior, worst))
         else:

@@ -97,13 +97,19 @@ def test_data_sets_sampled_together_rank_as_those_sampled_one_by_one(suite, monk
         calibrate_problem(suite, 6, together=side_by_side, **options)
         for side_by_side in (False, True)
     )
-    assert together.status == alone.status
+    assert [one.split(":")[0] for one in together.status] == [
+        one.split(":")[0] for one in alone.status
+    ]
     assert together.status[2] == "failed: FitError: no rock"
+    # Where frames compete, chains end in different ones: no rank to compare.
+    converged = np.array([one == "ok" for one in alone.status if not one.startswith("failed")])
+    assert converged.sum() >= 4
     for one, other in zip(alone.quantities, together.quantities, strict=True):
         assert one.name == other.name
+        gap = np.abs(one.pit - other.pit)[converged]
         # A rank among 200 nearly independent draws has an error of at most 0.04; of two, 0.05.
-        assert np.abs(one.pit - other.pit).max() < 4 * 0.05
-        assert np.abs(one.pit - other.pit).mean() < 0.05
+        assert gap.max() < 4 * 0.05
+        assert gap.mean() < 0.05
 
 
 def test_what_is_not_sampled_about_one_optimum_is_not_sampled_together(suite):

@@ -26,7 +26,7 @@ import xarray as xr
 from jax.scipy.special import logsumexp
 from scipy.optimize import minimize
 
-from petro_models.inference.devices import on
+from petro_models.inference.devices import full_precision, on
 from petro_models.phase_maps.observations import Observations
 from petro_models.phase_maps.pixel_density import cell_log_weight
 from petro_models.phase_maps.pixels import TILE, PixelEngine
@@ -274,6 +274,7 @@ def _meetings(grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @jax.jit
+@full_precision
 def _log_odds(alone: jax.Array | np.ndarray, ratio: jax.Array, relation: jax.Array) -> jax.Array:
     chance = alone * ratio
     chance = chance / chance.sum(axis=1, keepdims=True)
@@ -281,6 +282,7 @@ def _log_odds(alone: jax.Array | np.ndarray, ratio: jax.Array, relation: jax.Arr
 
 
 @partial(jax.jit, static_argnames="width")
+@full_precision
 def _of_rows(
     alone: jax.Array | np.ndarray,
     ratio: jax.Array,

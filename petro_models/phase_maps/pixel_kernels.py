@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from petro_models.inference.devices import full_precision
 from petro_models.phase_maps import density
 from petro_models.phase_maps.anchors import unknown_log_density
 
@@ -112,6 +113,7 @@ class Nodes(NamedTuple):
 
 
 @jax.jit
+@full_precision
 def coarse_pass(
     counts: jax.Array,
     frame: density.Frame,
@@ -140,6 +142,7 @@ def coarse_pass(
 
 
 @jax.jit
+@full_precision
 def choose_patch(posterior: jax.Array, coarse: Coarse) -> jax.Array:
     """Give the patch to integrate over: first singles, then pairs, then triples (n,)."""
     groups = (coarse.to_single, coarse.to_pair, coarse.to_triple)
@@ -171,6 +174,7 @@ def sum_of_fractions(
 
 
 @jax.jit
+@full_precision
 def integrate(
     counts: jax.Array,
     posterior: jax.Array,
