@@ -26,7 +26,9 @@ def main() -> None:
         table, "clockwise", n_grains=1, n_positions=16, n_ages=2, seed=3
     )
     problem = petro.Histories(profiles, table, ages)
-    result = petro.calibrate_problem(problem, sets, draws=500, tune=500, seed=12, together=True)
+    result = petro.calibrate_problem(
+        problem, sets, method="hmc", draws=500, tune=500, seed=12, together=True
+    )
     for one in result.quantities:
         print(one)
     print(result.counts, result.verdict)
