@@ -20,6 +20,9 @@ def calibrate(
         str | None, typer.Option(help="serial, local (processes), slurm or array.")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes, or most jobs.")] = None,
+    together: Annotated[
+        bool, typer.Option("--together", help="Sample all data sets side by side by one program.")
+    ] = False,
 ) -> None:
     """Draw data from a problem's own model, fit them, and rank the truths.
 
@@ -33,6 +36,7 @@ def calibrate(
     from petro_models.cluster.calibrations import PAGE, Calibrations, write_calibration
     from petro_models.cluster.work import read_plan
     from petro_models.configuration import load_configuration, make_problem
+    from petro_models.errors import ConfigurationError
     from petro_models.runs import begin_calibration
 
     configuration = load_configuration(problem_file)
@@ -44,9 +48,14 @@ def calibrate(
     settings = Settings(
         replicates, sampler["method"], draws, sampler["chains"], sampler.get("tune"), seed
     )
+    if together and how["kind"] != "serial":
+        raise ConfigurationError(
+            f"data sets sampled --together are one item, and engine '{how['kind']}' shares out "
+            "items: leave one of the two out"
+        )
     problem = make_problem(configuration)
     if how["kind"] == "serial":
-        result = calibrate_problem(problem, **asdict(settings))
+        result = calibrate_problem(problem, **asdict(settings), together=together)
         write_calibration(result, out)
     else:
         folder = begin_calibration(problem, settings, out.absolute())

@@ -166,6 +166,21 @@ def test_the_command_writes_page_and_figures_whole(tmp_path, capsys):
     assert cli.run(["calibrate", str(file), "--replicates", "2"]) == 1
 
 
+def test_the_command_samples_together_only_in_one_process(tmp_path, capsys):
+    file = tmp_path / "problem.toml"
+    file.write_text('[problem]\nkind = "mass-transfer"\n[data]\ndataset = "toorongo1989"\n')
+    out = tmp_path / "out"
+    command = ["calibrate", str(file), "--replicates", "10", "--draws", "200", "--together"]
+    command += ["--method", "hmc", "--out", str(out)]
+    assert cli.run([*command, "--engine", "local"]) == 1
+    assert "engine 'local' shares out items" in capsys.readouterr().err
+    assert cli.run(command) in (0, 2)
+    record = json.loads((out / "calibration.json").read_text())
+    assert sum(record["replicates"].values()) == 10
+    assert record["method"] == "hmc"
+    assert {len(one["ranks"]) for one in record["quantities"].values()} == {10}
+
+
 def test_replicates_of_any_engine_are_those_of_one_process(tmp_path, capsys):
     file = tmp_path / "problem.toml"
     file.write_text('[problem]\nkind = "mass-transfer"\n[data]\ndataset = "toorongo1989"\n')

@@ -17,7 +17,7 @@ from petro_models.inference.devices import GPU_START, choose_device
 from petro_models.inference.whitened import sample_hmc
 from petro_models.phase_maps import neighbours, pixel_kernels
 from petro_models.phase_maps.observations import flat_counts
-from petro_models.phase_maps.pixels import PixelEngine
+from petro_models.phase_maps.pixels import TILE, UNDER_WAY, PixelEngine
 
 
 @pytest.fixture
@@ -90,6 +90,25 @@ def test_the_pixel_pass_gives_the_same_on_the_device_that_its_size_calls_for(gpu
     one, other = few.compute(counts), many.compute(counts)
     for name in vars(one):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
+
+
+def test_a_device_holds_no_more_of_a_large_map_than_of_a_small_one():
+    problem, _ = seeded_problem(3, ("Garnet",), size=48)
+    engine = PixelEngine.at_anchors(problem.observations)
+    counts = flat_counts(problem.data)
+
+    def most_bytes(tiles: int) -> int:
+        held = []
+
+        def look(_: int) -> None:
+            held.append(sum(array.nbytes for array in jax.live_arrays()))
+
+        engine.compute(np.resize(counts, (tiles * TILE, counts.shape[1])), look)
+        return max(held)
+
+    most_bytes(1)  # lays out the patches
+    block = engine._sizes.patch[0] * 4 * 100  # values of a pixel are fewer than 100
+    assert most_bytes(6) < most_bytes(2) + UNDER_WAY * block
 
 
 def test_a_gpu_is_told_to_multiply_in_full_single_precision():
