@@ -257,6 +257,13 @@ def test_quantities_that_do_not_vary_are_left_out_of_convergence():
     assert np.isnan(convergence(np.ones((2, 10, 3))).r_hat)
 
 
+@pytest.mark.filterwarnings("error")
+def test_chains_that_stand_still_apart_do_not_converge_and_warn_of_nothing():
+    found = convergence(np.repeat(np.arange(4.0)[:, None, None], 50, axis=1))
+    assert found.r_hat == np.inf
+    assert found.bulk < 10
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

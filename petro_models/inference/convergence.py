@@ -5,6 +5,7 @@ The rank-normalised split R-hat and the bulk and tail effective sample sizes of 
 a call a number would take longer than sampling a small problem.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,8 +52,13 @@ def convergence(values: np.ndarray) -> Convergence:
         _effective((values <= np.quantile(values, level, axis=(0, 1))) * 1.0) for level in TAILS
     ]
     return Convergence(
-        float(np.nanmax(r_hat)), float(np.nanmin(bulk)), float(np.nanmin(np.minimum(*tails)))
+        _worst(np.nanmax, r_hat), _worst(np.nanmin, bulk), _worst(np.nanmin, np.minimum(*tails))
     )
+
+
+def _worst(pick: Callable[[np.ndarray], float], values: np.ndarray) -> float:
+    """Give the worst of what is known; NaN where nothing is, as of chains that stand still."""
+    return np.nan if np.isnan(values).all() else float(pick(values))
 
 
 def _middle(values: np.ndarray) -> np.ndarray:
