@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.14 python3; do \
 # Some test files compile many programs: a worker a core pays, more do not. A file stays with one.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help setup demo test lint types unit notebooks bench bench-gpu clean
+.PHONY: help setup demo test test-slow lint types unit notebooks bench bench-gpu clean
 
 help:  ## list the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -36,7 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## fit bundled and simulated data, write the reports to out/demo
 	@$(BIN)/petro-models demo --out out/demo
 
-test: lint types notebooks unit  ## lint, types, notebooks and tests
+test: lint types notebooks unit  ## lint, types, notebooks and tests but for the slow ones
 
 lint: $(STAMP)  ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -45,8 +45,11 @@ lint: $(STAMP)  ## ruff: rules and format
 types: $(STAMP)  ## mypy
 	$(BIN)/mypy
 
-unit: $(STAMP)  ## the tests
-	$(PYTEST)
+unit: $(STAMP)  ## the tests, all but the slow ones
+	$(PYTEST) -m 'not slow'
+
+test-slow: $(STAMP)  ## the slow tests: long recoveries and real maps
+	$(PYTEST) -m slow
 
 notebooks: $(STAMP)  ## run every notebook from top to bottom
 	$(BIN)/python notebooks/run.py --check

@@ -5,6 +5,8 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
+from petro_models.cluster.processes import where_programs_are_kept
+
 # Bound here, or the name of the room would hide the function.
 from petro_models.report import report as report
 
@@ -18,6 +20,7 @@ _flags = os.environ.get("XLA_FLAGS", "")
 if "xla_force_host_platform_device_count" not in _flags:
     os.environ["XLA_FLAGS"] = f"{_flags} --xla_force_host_platform_device_count=4".strip()
 os.environ.setdefault("JAX_ENABLE_X64", "true")
+os.environ.update(where_programs_are_kept(os.environ))
 
 _logger = logging.getLogger("petro_models")
 if not _logger.handlers:

@@ -196,10 +196,12 @@ class InverseProblem(ABC):
         digest.update("\n".join([*parts, self.priors.to_toml()]).encode())
         for name in sorted(map(str, self.data.variables)):
             values = self.data[name].to_numpy()
-            content = values.tobytes() if values.dtype.kind in "fiub" else str(values.tolist())
-            digest.update(name.encode() + (content if isinstance(content, bytes) else b""))
-            if isinstance(content, str):
-                digest.update(content.encode())
+            digest.update(name.encode())
+            if values.dtype.kind in "fiub":
+                # Read in place: a map may be larger than memory.
+                digest.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+            else:
+                digest.update(str(values.tolist()).encode())
         return digest.hexdigest()[:16]
 
     @small_work()

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 import pytest
 import xarray as xr
 from cluster_runs import (
@@ -31,7 +32,7 @@ from petro_models.cluster.array import Task, task_of
 from petro_models.cluster.engine import SerialEngine, run_items
 from petro_models.cluster.fits import fit_items, lay_down_fits, plan_fits
 from petro_models.cluster.local import LocalEngine
-from petro_models.cluster.processes import environment_of, node_type
+from petro_models.cluster.processes import environment_of, node_type, where_programs_are_kept
 from petro_models.cluster.records import Record, read_record, write_record
 from petro_models.cluster.regions import make_store, open_store, write_region
 from petro_models.cluster.slurm import SlurmSettings
@@ -299,6 +300,19 @@ def test_each_process_has_a_gpu_and_the_cache_of_its_node_type():
     assert "JAX_COMPILATION_CACHE_DIR" not in environment_of(
         0, [], {"JAX_COMPILATION_CACHE_DIR": "/mine"}
     )
+    ours = environment_of(0, [], {})["JAX_COMPILATION_CACHE_DIR"]
+    of_the_login_node = {"JAX_COMPILATION_CACHE_DIR": str(Path(ours).parent / "another-type")}
+    assert environment_of(0, [], of_the_login_node)["JAX_COMPILATION_CACHE_DIR"] == ours
+
+
+def test_programs_are_kept_where_the_user_can_write_and_nowhere_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / name))
+    kept = where_programs_are_kept({})["JAX_COMPILATION_CACHE_DIR"]
+    assert Path(kept).is_relative_to(tmp_path)
+    assert Path(kept).is_dir()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / "file" / name))
+    assert where_programs_are_kept({}) == {}
 
 
 def test_slurm_jobs_have_one_process_a_gpu(tmp_path):

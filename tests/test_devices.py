@@ -14,10 +14,12 @@ import petro_models as petro
 from petro_models.errors import FitError
 from petro_models.inference import devices
 from petro_models.inference.devices import GPU_START, choose_device
+from petro_models.inference.nuts import sample_nuts
 from petro_models.inference.whitened import sample_hmc
 from petro_models.phase_maps import neighbours, pixel_kernels
 from petro_models.phase_maps.observations import flat_counts
-from petro_models.phase_maps.pixels import TILE, UNDER_WAY, PixelEngine
+from petro_models.phase_maps.pixel_rows import UNDER_WAY
+from petro_models.phase_maps.pixels import TILE, PixelEngine
 
 
 @pytest.fixture
@@ -36,6 +38,23 @@ def test_work_goes_to_the_gpu_from_the_size_that_pays(gpu):
     cpu = jax.local_devices()[0]
     assert choose_device(0.5 * GPU_START) == cpu
     assert choose_device(2 * GPU_START) == gpu
+
+
+@pytest.mark.usefixtures("gpu")
+def test_work_is_measured_only_where_there_is_a_choice():
+    asked = []
+
+    def measure() -> float:
+        asked.append("auto")
+        return 2 * GPU_START
+
+    with petro.use_device("gpu"):
+        choose_device(measure)
+    with petro.use_device("cpu"):
+        choose_device(measure)
+    assert not asked
+    assert choose_device(measure) == jax.local_devices()[1]
+    assert asked == ["auto"]
 
 
 def test_the_user_leaves_no_choice(gpu, monkeypatch):
@@ -119,7 +138,7 @@ def test_a_gpu_is_told_to_multiply_in_full_single_precision():
     posterior, _ = engine.coarse_posterior(counts)
     frame, (nodes, _) = engine._single_frame, engine._patch((0, 1))
     unknown = (np.zeros(4, np.float32), np.ones(4, np.float32))
-    hidden = np.float32(engine.hidden_scatter)
+    hidden = np.float32(engine.state.hidden_scatter)
     relation = np.eye(posterior.shape[1], dtype=np.float32)
     programs = (
         pixel_kernels.coarse_pass.lower(counts, frame, engine._coarse, unknown),
@@ -134,13 +153,24 @@ def test_a_gpu_is_told_to_multiply_in_full_single_precision():
         assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
 
 
-def test_chains_on_the_cores_beside_a_gpu_are_those_of_a_machine_without(monkeypatch):
+def sampled_after_a_climb(model):
+    return sample_hmc(model, {}, draws=50, chains=4, tune=50, seed=3)
+
+
+def sampled_at_once(model):
+    return sample_nuts(model, draws=50, chains=4, tune=50, seed=3)
+
+
+@pytest.mark.parametrize("sample", [sampled_after_a_climb, sampled_at_once])
+def test_chains_on_the_cores_beside_a_gpu_are_those_of_a_machine_without(sample, monkeypatch):
     with pm.Model(coords={"place": range(3)}) as model:
         level = pm.Normal("level", 0, 1, dims="place")
         pm.Normal("seen", level, 0.5, observed=np.array([0.2, -1.0, 0.7]), dims="place")
 
     def sampled():
-        return sample_hmc(model, {}, draws=50, chains=4, tune=50, seed=3).posterior["level"]
+        result = sample(model)
+        assert result.notes["device"] == "cpu"
+        return result.posterior["level"]
 
     alone = sampled()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")

@@ -244,6 +244,7 @@ def test_volume_change_follows_from_densities() -> None:
     xr.testing.assert_allclose(derived["volume_ratio"], expected)
 
 
+@pytest.mark.slow
 def test_pooling_and_trend_recover_a_smooth_profile() -> None:
     """Twelve samples along a traverse whose mass change rises from 0 to 0.5."""
     table, truth = simulate_mass_table(
@@ -268,6 +269,7 @@ def test_pooling_and_trend_recover_a_smooth_profile() -> None:
     assert truth["mass_change"].std() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("real_data")
 def test_laurels_wells_pass_their_checks(tmp_path: Path) -> None:
     """73 rocks, 28 fresh ones, 29 elements, values below detection, density and depth."""

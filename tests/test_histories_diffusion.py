@@ -101,6 +101,7 @@ def blurred() -> dict[bool, tuple[xr.DataTree, xr.Dataset]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_blurred_garnet_is_read_better_with_diffusion_on(
     blurred: dict[bool, tuple[xr.DataTree, xr.Dataset]],
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_blurred_garnet_is_read_better_with_diffusion_on(
     assert np.mean(held[True]) > np.mean(held[False]) + 0.2
 
 
+@pytest.mark.slow
 def test_diffusion_that_matters_is_flagged_when_it_is_off(
     blurred: dict[bool, tuple[xr.DataTree, xr.Dataset]],
 ) -> None:

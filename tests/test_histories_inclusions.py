@@ -150,6 +150,7 @@ def test_smoothing_is_sampled(alone: tuple[Histories, xr.DataTree, xr.Dataset]) 
         assert float(fit["posterior"][name].std()) > 0
 
 
+@pytest.mark.slow
 def test_errors_scatter_less_on_the_path_than_alone(grown: tuple[xr.Dataset, xr.Dataset]) -> None:
     """What the smoothness is for: neighbours help each other. Pooled over three rocks."""
     squares: dict[str, list[np.ndarray]] = {"path": [], "alone": []}

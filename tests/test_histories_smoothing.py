@@ -100,7 +100,7 @@ def test_walks_are_the_same_in_the_model_and_in_the_answers(
         np.testing.assert_allclose(ours[0], theirs, rtol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["per_position", "per_time"])
+@pytest.mark.parametrize("name", ["per_position", pytest.param("per_time", marks=pytest.mark.slow)])
 def test_a_walk_recovers_the_path_and_is_flagged(name: str) -> None:
     problem, truth = make(name)
     fit = problem.fit(draws=120, tune=150, chains=2, seed=1)

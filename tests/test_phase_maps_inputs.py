@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.ndimage import map_coordinates, uniform_filter
 from sklearn.metrics import adjusted_rand_score
 from small_phase_maps import compositions, seeds_of
 
@@ -149,6 +150,20 @@ def test_counts_near_a_spot_are_the_mean_of_nine_pixels_at_the_shifted_place(sim
         row, column = int(placed["row"][index]) - 1, int(placed["column"][index]) + 2
         block = counts[:, row - 1 : row + 2, column - 1 : column + 2]
         np.testing.assert_allclose(found[index], block.mean(axis=(1, 2)))
+
+
+def test_counts_between_pixels_and_beyond_the_edge_are_those_of_the_smoothed_map(
+    simulated, generator
+):
+    maps, spots, _ = simulated
+    count = spots.sizes["spot"]
+    row, column = generator.uniform(-4, 76, (2, count))
+    placed = spots.assign(column=("spot", column), row=("spot", row))
+    found = local_counts(maps, placed, np.zeros(2))
+    for e, counts in enumerate(maps["counts"].to_numpy().astype(float)):
+        smooth = uniform_filter(counts, 3)
+        expected = map_coordinates(smooth, [row, column], order=1, mode="nearest")
+        np.testing.assert_allclose(found[:, e], expected, rtol=1e-12)
 
 
 # -- formulae ------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ def test_neighbours_help_fractions_where_counts_are_few_and_stay_honest(few_coun
     # Sums and maps use the same weights.
     place = np.arange(len(counts))
     added = near.at(problem.data["counts"], *np.divmod(place, 80))
-    mean = engine.mean_fractions(counts, engine.parameters, added)
+    mean = engine.mean_fractions(counts, engine.state.parameters, added)
     whole = (helped.fraction * (1 - helped.unknown)[:, None]).sum(axis=0)
     np.testing.assert_allclose(mean, whole / (1 - helped.unknown).sum(), atol=0.006)
 

@@ -74,11 +74,11 @@ def three_with_triples():
 
 def draw(setting, count, generator):
     """Draw pixels from the model: class, fractions, place along the axis, composition, counts."""
-    k = setting.engine.observations.cells.fraction.shape[1]
+    k = setting.engine.state.observations.cells.fraction.shape[1]
     classes = [*np.eye(k, dtype=bool)]
-    for j, other in setting.engine.observations.cells.pairs:
+    for j, other in setting.engine.state.observations.cells.pairs:
         classes.append(np.isin(np.arange(k), [j, other]))
-    if setting.engine.observations.cells.triples:
+    if setting.engine.state.observations.cells.triples:
         classes.append(np.ones(k, bool))
     share = setting.weights[: len(classes)] / setting.weights[: len(classes)].sum()
     member = np.array(classes)[generator.choice(len(classes), count, p=share)]
@@ -104,7 +104,7 @@ def draw(setting, count, generator):
 
 def quadrature_nodes(setting, steps):
     """Give all fractions on a fine grid, and their prior weights."""
-    cells = setting.engine.observations.cells
+    cells = setting.engine.state.observations.cells
     k = cells.fraction.shape[1]
     fractions, weights = [*np.eye(k)], [*setting.weights[:k]]
     middle = (np.arange(steps) + 0.5) / steps
@@ -380,7 +380,7 @@ def test_answers_depend_neither_on_the_order_of_pixels_nor_on_the_tiles(
 
 def test_mean_fractions_of_a_map_agree_with_the_pass_pixel_by_pixel(three_by_pairs):
     counts, fraction, _ = draw(three_by_pairs, 12_000, np.random.default_rng(8))
-    found = three_by_pairs.engine.mean_fractions(counts, three_by_pairs.engine.parameters)
+    found = three_by_pairs.engine.mean_fractions(counts, three_by_pairs.engine.state.parameters)
     by_pixels = three_by_pairs.engine.compute(counts).fraction.mean(axis=0)
     np.testing.assert_allclose(found, by_pixels, atol=0.004)
     np.testing.assert_allclose(found, fraction.mean(axis=0), atol=0.008)

@@ -84,6 +84,7 @@ def test_smoothed_positions_are_better_and_their_intervals_hold_the_truth(genera
     assert 0.85 < np.mean(np.abs(gaps) < 1.645 * sd) < 0.95
 
 
+@pytest.mark.slow
 def test_zoning_of_garnet_is_read_better_from_the_smoothed_map():
     maps, spots, truth = simulate_phase_maps(80, 80, 3, 6, counts_per_pixel=400, seed=2)
     problem = PhaseMaps(maps, spots, smoothing="within_phases", pixels=1000)

@@ -226,6 +226,7 @@ def test_ages_are_placed_by_their_spot_on_the_map(
 # --- the shared error in a history ---
 
 
+@pytest.mark.slow
 def test_a_history_that_knows_the_shared_error_holds_the_truth_where_one_without_does_not() -> None:
     table = bundled_table("white2014")
     profiles, _, truth = simulate_history(
@@ -508,6 +509,7 @@ def real_study(
     return study
 
 
+@pytest.mark.slow
 def test_the_chain_of_the_alpine_map_stops_where_it_holds_no_garnet(
     real_data: Path, tmp_path: Path
 ) -> None:
@@ -528,6 +530,7 @@ def test_the_chain_of_the_alpine_map_stops_where_it_holds_no_garnet(
     assert low < 1 < high
 
 
+@pytest.mark.slow
 def test_the_chain_of_a_garnet_rock_stops_at_fragments(real_data: Path, tmp_path: Path) -> None:
     maps, spots, seeds = datasets.epmatools_demo()
     labels = [str(label) for label in spots["phase"].values]

@@ -12,6 +12,8 @@ from pathlib import Path
 import platformdirs
 
 CACHE_VARIABLE = "JAX_COMPILATION_CACHE_DIR"
+WORTH_KEEPING = 0.3
+"""Seconds of compiling from which a program is kept."""
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 CPU_INFORMATION = Path("/proc/cpuinfo")
 GPU_INFORMATION = Path("/proc/driver/nvidia/gpus")
@@ -42,14 +44,35 @@ def environment_of(
     environment
         As it is; what is set there stays.
     """
-    added = {}
-    if CACHE_VARIABLE not in environment:
-        folder = Path(platformdirs.user_cache_dir("petro_models")) / "jax" / node_type()
-        added[CACHE_VARIABLE] = str(folder)
-        added["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    added = where_programs_are_kept(environment)
     if gpus:
         added[VISIBLE] = gpus[position % len(gpus)]
     return added
+
+
+def where_programs_are_kept(environment: Mapping[str, str]) -> dict[str, str]:
+    """Give the variables that let JAX keep compiled programs in the user's cache folder.
+
+    Parameters
+    ----------
+    environment
+        As it is; nothing is added where the user named a folder, or where ours cannot be written.
+        A folder of ours may have been inherited from a node of another type.
+    """
+    ours = Path(platformdirs.user_cache_dir("petro_models")) / "jax"
+    if CACHE_VARIABLE in environment and Path(environment[CACHE_VARIABLE]).parent != ours:
+        return {}
+    folder = ours / node_type()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return {}
+    if not os.access(folder, os.W_OK):
+        return {}
+    return {
+        CACHE_VARIABLE: str(folder),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(WORTH_KEEPING),
+    }
 
 
 def visible_gpus() -> list[str]:

@@ -10,6 +10,14 @@ import numpy as np
 import pymc as pm
 
 from petro_models.errors import FitError
+from petro_models.inference.compiled import compile_model
+from petro_models.inference.devices import (
+    across_chains,
+    choose_device,
+    on,
+    seconds_of,
+    seconds_of_chains,
+)
 from petro_models.inference.draws import Draws, normalise_statistics, quiet_libraries
 
 type Backend = Literal["numpyro", "nutpie"]
@@ -64,8 +72,10 @@ def sample_nuts(
         "compute_convergence_checks": False,
         "var_names": [rv.name for rv in model.free_RVs],
     }
-    # Four chains in lockstep took four times as long as one a core (73 samples x 29 elements).
-    on_cpu = jax.default_backend() == "cpu"
+    device = choose_device(
+        lambda: seconds_of_chains(_seconds_a_gradient(model), tune + draws, chains)
+    )
+    notes: dict[str, Any] = {"tune": tune, "target_accept": target_accept}
     if backend == "nutpie":
         if importlib.util.find_spec("nutpie") is None:
             raise FitError("nutpie is not installed: pip install 'petro_models[nutpie]'")
@@ -78,23 +88,34 @@ def sample_nuts(
         if start is not None:
             options["initvals"] = dict(start[0])
     else:
+        notes["device"] = device.platform
         options |= {
             "nuts_sampler": "numpyro",
             "nuts": {
-                "chain_method": "parallel" if on_cpu else "vectorized",
+                "chain_method": across_chains(device, chains),
+                "postprocessing_backend": device.platform,
                 "target_accept": target_accept,
                 "jitter": start is None,
             },
             "initvals": None if start is None else [dict(point) for point in start],
         }
-    with model, quiet_libraries():
+    with model, quiet_libraries(), on(device):
         tree = pm.sample(**options)
     return Draws(
         posterior=tree["posterior"].to_dataset(),
         sample_stats=normalise_statistics(tree["sample_stats"].to_dataset()),
         sampler=f"NUTS ({backend} {version(backend)})",
-        notes={"tune": tune, "target_accept": target_accept},
+        notes=notes,
     )
+
+
+def _seconds_a_gradient(model: pm.Model) -> float:
+    """Measure one gradient at the model's own starting point."""
+    compiled = compile_model(model)
+    compute = jax.jit(
+        jax.value_and_grad(lambda point: compiled.log_prior(point) + compiled.log_likelihood(point))
+    )
+    return seconds_of(lambda: jax.block_until_ready(compute(dict(compiled.initial))))
 
 
 def refuse_discrete(model: pm.Model) -> None:

@@ -21,9 +21,14 @@ import xarray as xr
 from jax.flatten_util import ravel_pytree
 from numpyro.infer import HMC, MCMC, NUTS
 
-from petro_models.cluster.processes import number_of_cores
 from petro_models.inference.compiled import CompiledModel, compile_model
-from petro_models.inference.devices import across_chains, choose_device, on, seconds_of
+from petro_models.inference.devices import (
+    across_chains,
+    choose_device,
+    on,
+    seconds_of,
+    seconds_of_chains,
+)
 from petro_models.inference.draws import Draws, posterior_dataset
 from petro_models.inference.nuts import Point, refuse_discrete
 from petro_models.inference.optimum import unconstrained
@@ -33,8 +38,6 @@ from petro_models.inference.summit import Summit, find_summit
 TRAJECTORY = 1.8
 """Length of HMC's trajectories, in standard deviations: a quarter turn of a standard normal is 1.6,
 after which a draw has forgotten the last; somewhat more serves directions wider than thought."""
-STEPS_A_DRAW = 8
-"""Gradients that a draw is thought to take when a device is chosen."""
 STATISTICS = ("diverging", "num_steps", "energy", "accept_prob", "potential_energy")
 
 
@@ -207,9 +210,7 @@ def _sample(
     notes: dict[str, float],
 ) -> Draws:
     """Run a kernel in whitened coordinates and give the draws in the model's."""
-    rounds = -(-chains // min(chains, number_of_cores()))
-    steps = STEPS_A_DRAW * (tune + draws) * rounds
-    device = choose_device(laplace.seconds_a_gradient * steps)
+    device = choose_device(seconds_of_chains(laplace.seconds_a_gradient, tune + draws, chains))
     sampler = MCMC(
         kernel,
         num_warmup=tune,

@@ -89,8 +89,9 @@ def assign(modes: list[Mode], mass_change: np.ndarray) -> np.ndarray:
 
 
 def label(elements: list[str], probability: np.ndarray, at_most: int = 8) -> str:
-    """Name a frame by its immobile elements, the surest first."""
-    order = [j for j in np.argsort(-probability, kind="stable") if probability[j] >= 0.5]
+    """Name a frame by its immobile elements, the surest first; equals keep the table's order."""
+    to_percent = -probability.round(2)
+    order = [j for j in np.argsort(to_percent, kind="stable") if probability[j] >= 0.5]
     if not order:
         surest = elements[int(probability.argmax())]
         return f"no clear frame (nearest: {surest})"

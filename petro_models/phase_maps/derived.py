@@ -17,7 +17,8 @@ from petro_models.phase_maps.neighbours import (
 )
 from petro_models.phase_maps.observations import Observations, flat_counts
 from petro_models.phase_maps.pixel_density import MapParameters, SpotParameters
-from petro_models.phase_maps.pixels import PixelAnswers, PixelEngine
+from petro_models.phase_maps.pixel_rows import PixelAnswers
+from petro_models.phase_maps.pixels import PixelEngine
 from petro_models.phase_maps.smoothing import smoothed_compositions
 from petro_models.phase_maps.spot_density import predict_spots, spot_pure_probability
 from petro_models.priors import Priors
@@ -401,7 +402,7 @@ def _sums(
     subset, near = chosen
     n_draws = len(draws.maps.intensity)
     picked = np.unique(np.linspace(0, n_draws - 1, min(GLOBAL_DRAWS, n_draws)).astype(int))
-    centre = engine.mean_fractions(subset, engine.parameters, near)
+    centre = engine.mean_fractions(subset, engine.state.parameters, near)
     moved = np.stack(
         [engine.mean_fractions(subset, draws.at(int(i))[0], near) - centre for i in picked]
     )
@@ -425,7 +426,7 @@ def _mean_compositions(draws: ParameterDraws, totals: MapTotals, engine: PixelEn
     """Give draws of each phase's mean composition over the map, zoning included (s, k, o)."""
     composition = draws.spots.composition.copy()
     area = np.maximum(totals.fraction, 1e-9)
-    for a, k in enumerate(engine.observations.anchors.axis_phase):
+    for a, k in enumerate(engine.state.observations.anchors.axis_phase):
         composition[:, k] += totals.axis_moment[a] / area[k] * draws.spots.axis_composition[:, a]
     return composition
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import xarray as xr
 
-from petro_models.phase_maps.pixels import PixelAnswers
+from petro_models.phase_maps.pixel_rows import PixelAnswers
 
 
 @dataclass(frozen=True)

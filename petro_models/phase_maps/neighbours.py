@@ -28,7 +28,6 @@ from scipy.optimize import minimize
 
 from petro_models.inference.devices import full_precision, on
 from petro_models.phase_maps.observations import Observations
-from petro_models.phase_maps.pixel_density import cell_log_weight
 from petro_models.phase_maps.pixels import TILE, PixelEngine
 
 FEW_COUNTS = 250
@@ -251,7 +250,7 @@ class NeighbourWeights:
 
 def _weight(engine: PixelEngine) -> np.ndarray:
     """Give the share of each cell on the map, unknown last."""
-    weight = np.exp(cell_log_weight(engine.parameters.class_weight, engine.observations))
+    weight = np.exp(engine.state.log_weight)
     return np.maximum(weight / weight.sum(), 1e-12)
 
 

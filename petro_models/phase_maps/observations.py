@@ -336,8 +336,7 @@ def cut_places(
     """
     grid = _disc(WINDOW_RADIUS)
     place = (np.rint(nominal + shift)[:, None, :] + grid).astype(int)
-    counts = data["counts"].to_numpy()
-    height, columns = counts.shape[1:]
+    height, columns = data["counts"].shape[1:]
     inside = (place >= 0).all(-1) & (place[..., 0] < columns) & (place[..., 1] < height)
     if not inside.any(axis=1).all():
         lost = [str(name) for name in np.array(names)[~inside.any(axis=1)]]
@@ -346,7 +345,7 @@ def cut_places(
             f"{height} rows: correct their positions or leave them out"
         )
     around = np.clip(place[:, :, None, :] + _disc(AVERAGING_RADIUS), 0, [columns - 1, height - 1])
-    flat = np.moveaxis(counts, 0, -1).reshape(-1, counts.shape[0])
+    flat = flat_counts(data)
     index = around[..., 1] * columns + around[..., 0]
     pixels, where = np.unique(index, return_inverse=True)
     dead = dead_share_of(data)

@@ -107,7 +107,7 @@ def _draw_once(
     generator: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw one state of every pixel: a cell, a fraction inside it, positions along the axes."""
-    observed, cells = engine.observations, engine.observations.cells
+    observed, cells = engine.state.observations, engine.state.observations.cells
     log_chance = engine.cell_log_chance(counts, neighbours)
     cell = (log_chance + generator.gumbel(size=log_chance.shape)).argmax(axis=1)
     values, vectors = np.linalg.eigh(cells.spread)
@@ -118,7 +118,7 @@ def _draw_once(
     fraction = np.clip(fraction, 0, None)
     fraction /= fraction.sum(axis=-1, keepdims=True)
     size = fraction.shape[-1]
-    mean, covariance = engine.moments_at(fraction.reshape(-1, size))
+    mean, covariance = engine.state.moments_at(fraction.reshape(-1, size))
     residual = np.repeat(counts, PROPOSALS, axis=0) - mean
     factor = np.linalg.cholesky(covariance)
     white = np.linalg.solve(factor, residual[..., None])[..., 0]
@@ -131,7 +131,7 @@ def _draw_once(
     chosen = fraction[at, picked]
     flat = at * PROPOSALS + picked
     phase_of_axis = observed.anchors.axis_phase
-    loading = engine.parameters.axis_counts
+    loading = engine.state.parameters.axis_counts
     shift = chosen[:, phase_of_axis, None] * loading
     gain = np.linalg.solve(covariance[flat], shift.swapaxes(1, 2)).swapaxes(1, 2)
     place = np.einsum("nae,ne->na", gain, residual[flat])
@@ -139,7 +139,7 @@ def _draw_once(
     values, vectors = np.linalg.eigh(left)
     wide = vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
     place = place + np.einsum("nab,nb->na", wide, generator.normal(size=place.shape))
-    composition = chosen @ engine.composition
-    composition += (chosen[:, phase_of_axis] * place) @ engine.axis_composition
-    unseen = np.sqrt(chosen**2 @ engine.hidden_scatter**2)
+    composition = chosen @ engine.state.composition
+    composition += (chosen[:, phase_of_axis] * place) @ engine.state.axis_composition
+    unseen = np.sqrt(chosen**2 @ engine.state.hidden_scatter**2)
     return chosen, composition + unseen * generator.normal(size=composition.shape)

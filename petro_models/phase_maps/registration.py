@@ -2,7 +2,6 @@
 
 import numpy as np
 import xarray as xr
-from scipy.ndimage import map_coordinates, uniform_filter
 
 REACH = 8
 """Largest shift that is looked for, pixels."""
@@ -25,7 +24,7 @@ def coarse_shift(maps: xr.Dataset, spots: xr.Dataset) -> np.ndarray:
     pairs = _common(maps, spots)
     if spots.sizes["spot"] < FEWEST_SPOTS or not pairs:
         return np.zeros(2)
-    smooth = {e: uniform_filter(maps["counts"].to_numpy()[e].astype(float), 3) for e, _ in pairs}
+    counts = maps["counts"].to_numpy()
     column, row = spots["column"].to_numpy(), spots["row"].to_numpy()
     measured = spots["wt_percent"].to_numpy()
     steps = range(-REACH, REACH + 1)
@@ -33,7 +32,7 @@ def coarse_shift(maps: xr.Dataset, spots: xr.Dataset) -> np.ndarray:
     for i, dx in enumerate(steps):
         for j, dy in enumerate(steps):
             for e, o in pairs:
-                seen = map_coordinates(smooth[e], [row + dy, column + dx], order=1, mode="nearest")
+                seen = _mean_around(counts[e], row + dy, column + dx)
                 ok = np.isfinite(measured[:, o])
                 # Log of the unexplained share: what a normal error would lose.
                 correlation = _correlation(seen[ok], measured[ok, o])
@@ -45,14 +44,25 @@ def coarse_shift(maps: xr.Dataset, spots: xr.Dataset) -> np.ndarray:
 def local_counts(maps: xr.Dataset, spots: xr.Dataset, shift: np.ndarray) -> np.ndarray:
     """Give the mean counts of 3 x 3 pixels around every spot, (spot, element)."""
     counts = maps["counts"].to_numpy()
-    place = [spots["row"].to_numpy() + shift[1], spots["column"].to_numpy() + shift[0]]
-    return np.stack(
-        [
-            map_coordinates(uniform_filter(one.astype(float), 3), place, order=1, mode="nearest")
-            for one in counts
-        ],
-        axis=1,
-    )
+    row, column = spots["row"].to_numpy() + shift[1], spots["column"].to_numpy() + shift[0]
+    return np.stack([_mean_around(one, row, column) for one in counts], axis=1)
+
+
+def _mean_around(counts: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Give means of 3 x 3 pixels, linear between pixel centres; the map's edge goes on outside.
+
+    Only pixels around the places are read: a map may be larger than memory.
+    """
+    last = np.array(counts.shape) - 1
+    place = np.clip(np.stack([row, column], axis=-1), 0, last)
+    corner = np.floor(place).astype(int)
+    total = np.zeros(len(place))
+    for step in np.ndindex(2, 2):
+        weight = np.prod(1 - np.abs(place - corner - step), axis=-1)
+        for shift in np.ndindex(3, 3):
+            near = np.clip(np.minimum(corner + step, last) + shift - 1, 0, last)
+            total += weight * counts[near[:, 0], near[:, 1]]
+    return total / 9
 
 
 def _common(maps: xr.Dataset, spots: xr.Dataset) -> list[tuple[int, int]]:

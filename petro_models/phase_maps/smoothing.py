@@ -78,7 +78,7 @@ def smoothed_compositions(
     """
     composition = maps["composition"].to_numpy().astype(float)
     variance = maps["composition_sd"].to_numpy().astype(float) ** 2
-    axis_phase = engine.observations.anchors.axis_phase
+    axis_phase = engine.state.observations.anchors.axis_phase
     lengths = np.full(len(axis_phase), np.nan)
     for k in np.unique(axis_phase):
         axes = np.flatnonzero(axis_phase == k)
@@ -95,7 +95,7 @@ def smoothed_compositions(
         for r in range(len(axes)):
             field, after[r], remaining[r] = smooth(before[r], is_phase, left[r])
             lengths[axes[r]] = field.length if field.shared else 0.0
-        along = np.einsum("qr,qo->ro", turn, engine.axis_composition[axes])
+        along = np.einsum("qr,qo->ro", turn, engine.state.axis_composition[axes])
         moved = np.einsum("ryx,ro->oyx", (after - before) * fraction, along)
         gained = np.einsum("ryx,ro->oyx", (remaining - left[:, None, None]) * fraction**2, along**2)
         composition[:, is_phase] += moved[:, is_phase]

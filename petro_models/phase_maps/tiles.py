@@ -39,7 +39,8 @@ from petro_models.phase_maps.neighbours import (
     uses_neighbours,
 )
 from petro_models.phase_maps.observations import Observations, flat_counts
-from petro_models.phase_maps.pixels import PixelAnswers, PixelEngine
+from petro_models.phase_maps.pixel_rows import PixelAnswers
+from petro_models.phase_maps.pixels import PixelEngine
 from petro_models.phase_maps.problem import PhaseMaps
 from petro_models.phase_maps.smoothing import smoothed_compositions
 from petro_models.phase_maps.stored_observations import (
@@ -117,8 +118,8 @@ class PixelTiles(Work):
         ready, header = self._prepared, self._header
         rows = self._rows[0]
         engine, size = ready.engine, (rows.stop - rows.start) * header.sizes["x"]
-        phases, oxides = engine.composition.shape
-        nothing = PixelAnswers.empty(size, phases, oxides, len(engine.axis_composition))
+        phases, oxides = engine.state.composition.shape
+        nothing = PixelAnswers.empty(size, phases, oxides, len(engine.state.axis_composition))
         piece = xr.Dataset(pixel_maps(nothing, ready.draws, header.isel(y=rows)))
         sums = MapTotals.of(nothing).to_dataset()
         fixed = xr.Dataset(coords=labelled({}, header).coords)

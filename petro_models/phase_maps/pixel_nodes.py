@@ -1,0 +1,293 @@
+"""What the pixel pass integrates over: the cells as one matrix, and the nodes of each patch."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from petro_models.phase_maps import density
+from petro_models.phase_maps.cells import Patch, pair_patch, triple_patch
+from petro_models.phase_maps.observations import Observations
+from petro_models.phase_maps.pixel_density import MapParameters, cell_log_weight, phase_moments
+from petro_models.phase_maps.pixel_kernels import Coarse, Nodes, Outside
+
+_counting_cells, _coefficients = jax.jit(density.counting_cells), jax.jit(density.coefficients)
+POSITION_BINS = 4
+"""Bins of the fraction over which positions along axes are taken as smooth."""
+EDGE_NODES = 12
+TRIPLE_STEPS = 7
+
+
+@dataclass(frozen=True)
+class MapState:
+    """One map at given values of its global unknowns.
+
+    Attributes
+    ----------
+    observations
+        Cells of pixels, frame and dims.
+    parameters
+        Of the map.
+    composition, axis_composition, hidden_scatter
+        wt% of each phase (k, o), its change along each axis (a, o), and the scatter of the true
+        composition that the map does not see (k, o).
+    """
+
+    observations: Observations
+    parameters: MapParameters
+    composition: np.ndarray
+    axis_composition: np.ndarray
+    hidden_scatter: np.ndarray
+
+    @cached_property
+    def frame(self) -> density.Frame:
+        """The units in which counts are squared."""
+        anchors = self.observations.anchors
+        return density.Frame(anchors.unknown_mean, anchors.unknown_sd)
+
+    @cached_property
+    def _phases(self) -> tuple[np.ndarray, np.ndarray]:
+        mean, covariance = phase_moments(self.parameters, self.observations)
+        return np.asarray(mean), np.asarray(covariance)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Expected counts of pure phases (k, e)."""
+        return self._phases[0]
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Covariance of the counts of pure phases, counting left out (k, e, e)."""
+        return self._phases[1]
+
+    @cached_property
+    def log_weight(self) -> jax.Array:
+        """Log weight of every cell, unknown last (c + 1,)."""
+        return cell_log_weight(self.parameters.class_weight, self.observations)
+
+    @cached_property
+    def moments(self) -> tuple[jax.Array, jax.Array]:
+        """Mean and covariance of the counts in every cell (c, e), (c, e, e)."""
+        return density.counting_cells(
+            *phase_moments(self.parameters, self.observations),
+            self.observations.cells.fraction,
+            self.observations.cells.spread,
+            self.observations.dead_share,
+        )
+
+    def moments_at(self, fraction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give mean and covariance of the counts at exact fractions (g, k)."""
+        none = np.zeros((len(fraction), fraction.shape[1], fraction.shape[1]))
+        found = _counting_cells(
+            self.mean, self.covariance, fraction, none, self.observations.dead_share
+        )
+        return np.asarray(found[0]), np.asarray(found[1])
+
+
+def coarse_cells(state: MapState) -> Coarse:
+    """Prepare the cells for `coarse_pass`."""
+    cells = state.observations.cells
+    mean, covariance = state.moments
+    size = mean.shape[1]
+    log_root = 0.5 * np.linalg.slogdet(np.asarray(covariance))[1]
+    n_cells = len(cells.class_of_cell)
+    rows = np.arange(n_cells)
+    to_single = np.zeros((n_cells + 1, len(state.composition)))
+    to_single[rows[cells.is_pure], cells.fraction[cells.is_pure].argmax(axis=1)] = 1
+    to_pair = np.zeros((n_cells + 1, max(1, len(cells.pairs))))
+    to_triple = np.zeros((n_cells + 1, max(1, len(cells.triples))))
+    paired, tripled = cells.pair_of_cell >= 0, cells.triple_of_cell >= 0
+    to_pair[rows[paired], cells.pair_of_cell[paired]] = 1
+    to_triple[rows[tripled], cells.triple_of_cell[tripled]] = 1
+    # A pure pixel goes to the pair of its phase with the likeliest partner; half, so that a
+    # pair that really holds it wins over two pure phases that each hold a half.
+    for number, pair in enumerate(cells.pairs):
+        for k in pair:
+            to_pair[np.flatnonzero(cells.is_pure)[k], number] = 0.5
+    log_peak = -log_root - 0.5 * size * density.LOG_TWO_PI
+    parts = (
+        density.coefficients(mean, covariance, state.frame),
+        state.log_weight,
+        log_peak,
+        to_single,
+        to_pair,
+        to_triple,
+    )
+    return Coarse(*(jnp.asarray(part, dtype=jnp.float32) for part in parts))
+
+
+def outside_cells(state: MapState) -> Outside:
+    """Prepare what `integrate` reads from cells outside a patch."""
+    mean, covariance = (np.asarray(part) for part in state.moments)
+    cells, dead = state.observations.cells, state.observations.dead_share
+    direction = np.zeros_like(cells.fraction)
+    variance = np.zeros(len(direction))
+    for c in np.flatnonzero(cells.pair_of_cell >= 0):
+        j, k = cells.pairs[cells.pair_of_cell[c]]
+        direction[c, j], direction[c, k] = 1.0, -1.0
+        variance[c] = cells.spread[c, j, j]
+    slope = 1 / (1 + cells.fraction @ state.mean * dead) ** 2
+    change = direction @ state.mean * slope
+    gain = variance[:, None] * np.linalg.solve(covariance, change[..., None])[..., 0]
+    oxides = np.column_stack([state.composition, state.composition.sum(axis=1)])
+    middle = np.column_stack([cells.fraction, cells.fraction @ oxides])
+    along = np.column_stack([direction, direction @ oxides])
+    parts = (
+        gain.T,
+        (gain * mean).sum(axis=1),
+        np.sqrt(3 * variance),
+        variance * (1 - (gain * change).sum(axis=1)),
+        np.column_stack([middle, middle**2]),
+        np.column_stack([along, 2 * middle * along]),
+        along**2,
+        np.eye(len(direction))[:, cells.is_pure],
+    )
+    return Outside(*(jnp.asarray(part, dtype=jnp.float32) for part in parts))
+
+
+def nodes_per_pair(state: MapState) -> int:
+    """Take enough nodes that neighbours lie within a standard deviation of the fraction."""
+    sharpest = 0.0
+    for j, k in state.observations.cells.pairs:
+        middle = 0.5 * (state.mean[j] + state.mean[k])
+        noise = np.diag(middle) + 0.25 * (state.covariance[j] + state.covariance[k])
+        step = state.mean[j] - state.mean[k]
+        sharpest = max(sharpest, float(step @ np.linalg.solve(noise, step)))
+    return int(np.clip(2 ** np.ceil(np.log2(max(sharpest, 1.0) ** 0.5)), 24, 192))
+
+
+def nodes_of_patch(
+    state: MapState, members: tuple[int, ...], per_pair: int
+) -> tuple[Nodes, np.ndarray]:
+    """Lay nodes over the fractions of some phases, `per_pair` along the edge of a pair alone.
+
+    With them go the cells that the patch holds.
+    """
+    cells, count = state.observations.cells, len(state.composition)
+    weight = np.log(np.maximum(state.parameters.class_weight, 1e-300))
+    corners = Patch(members, np.eye(count)[list(members)], weight[list(members)])
+    parts, extra = [corners], [0.0]
+    cell_of_node = list(np.flatnonzero(cells.is_pure)[list(members)])
+    for pair in (pair for pair in cells.pairs if set(pair) <= set(members)):
+        nodes = per_pair if len(members) == 2 else EDGE_NODES
+        parts.append(pair_patch(count, pair, nodes))
+        number = cells.pairs.index(pair)
+        extra.append(weight[count + number])
+        cell_of_node += list(cells.cells_along(number, parts[-1].fraction[:, pair[0]]))
+    if len(members) == 3:
+        parts.append(triple_patch(count, members, TRIPLE_STEPS))
+        extra.append(weight[count + len(cells.pairs)] - np.log(len(cells.triples)))
+        (own,) = np.flatnonzero(cells.triple_of_cell == cells.triples.index(members))
+        cell_of_node += [own] * len(parts[-1].fraction)
+    fraction = np.concatenate([patch.fraction for patch in parts])
+    log_weight = np.concatenate(
+        [patch.log_share + more for patch, more in zip(parts, extra, strict=True)]
+    )
+    return _nodes(state, members, fraction, log_weight, np.array(cell_of_node))
+
+
+def _nodes(
+    state: MapState,
+    members: tuple[int, ...],
+    fraction: np.ndarray,
+    log_weight: np.ndarray,
+    cell_of_node: np.ndarray,
+) -> tuple[Nodes, np.ndarray]:
+    dead, n_corners = state.observations.dead_share, len(members)
+    cells = np.unique(cell_of_node)
+    outside = np.ones(len(state.observations.cells.class_of_cell) + 1)
+    outside[cells], outside[-1] = 0.0, 0.0
+    mean, covariance = state.moments_at(fraction)
+    own = fraction[:, list(members)]
+    bins = _bins(own, n_corners)
+    bin_fraction = bins.T @ fraction / bins.sum(axis=0)[:, None]
+    axis_phase = state.observations.anchors.axis_phase
+    axes = np.flatnonzero(np.isin(axis_phase, members))
+    bin_mean, bin_covariance = state.moments_at(bin_fraction)
+    loading = np.asarray(state.parameters.axis_counts).reshape(-1, len(dead))[axes]
+    stretch = (1 + state.mean[axis_phase[axes]] * dead) ** 2
+    slope = 1 / (1 + bin_fraction @ state.mean * dead) ** 2
+    axis_fraction = bin_fraction[:, axis_phase[axes]]
+    shift = axis_fraction[:, :, None] * (loading * stretch)[None] * slope[:, None, :]
+    gain = np.linalg.solve(bin_covariance, shift.swapaxes(1, 2)).swapaxes(1, 2)
+    # The gain is smooth over a bin; the expected counts it is applied to are each node's own.
+    drift = np.einsum("gb,bqe,gbe->gq", bins, gain, bin_mean[None] - mean[:, None])
+    before, width, lowest = _spans(own.T, n_corners)
+    parts = (
+        _coefficients(mean, covariance, state.frame),
+        log_weight,
+        cells[:, None] == cell_of_node,
+        _averages(own, fraction[:, axis_phase[axes]], bins, drift),
+        bin_mean,
+        gain,
+        np.eye(len(axes)) - gain @ shift.swapaxes(1, 2),
+        before,
+        width,
+        lowest,
+        outside,
+        np.eye(len(state.composition))[list(members)],
+        np.eye(len(axis_phase))[axes],
+        state.composition[list(members)],
+        state.axis_composition[axes],
+    )
+    return Nodes(*(jnp.asarray(part, dtype=jnp.float32) for part in parts)), cells
+
+
+def _bins(fraction: np.ndarray, n_corners: int) -> np.ndarray:
+    """Group the nodes: each corner alone, the others by the fractions of the members, (g, b)."""
+    place = np.minimum((fraction * POSITION_BINS).astype(int), POSITION_BINS - 1)
+    code = place @ (POSITION_BINS ** np.arange(fraction.shape[1]))
+    code[:n_corners] = -1 - np.arange(n_corners)
+    groups = np.unique(code)
+    return (code[:, None] == groups).astype(float)
+
+
+def _averages(own: np.ndarray, axis: np.ndarray, bins: np.ndarray, drift: np.ndarray) -> np.ndarray:
+    """Lay side by side what `integrate` averages over nodes, in the order it reads them.
+
+    With f the members' fractions, a the fraction of each axis' phase, B the bins and d the drift
+    of the position from its bin's: f, ff', B a, B f a, B a a', a d, f a d, B a a' d, a a' d d'.
+    """
+    along = axis * drift
+    parts = (
+        own,
+        np.einsum("gm,gn->gmn", own, own),
+        np.einsum("gb,gq->gbq", bins, axis),
+        np.einsum("gb,gm,gq->gbmq", bins, own, axis),
+        np.einsum("gb,gq,gr->gbqr", bins, axis, axis),
+        along,
+        np.einsum("gm,gq->gmq", own, along),
+        np.einsum("gb,gq,gr->gbqr", bins, along, axis),
+        np.einsum("gq,gr->gqr", along, along),
+    )
+    return np.concatenate([part.reshape(len(own), -1) for part in parts], axis=1)
+
+
+def _spans(fraction: np.ndarray, n_corners: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rank the nodes by each member's fraction (m, g), for `Nodes.before`, `width`, `lowest`.
+
+    Each node stands for the fractions nearest to it, the first and last inside for all to the
+    ends. Corners, and nodes without the member, are atoms: their span has no width.
+    """
+    rows = np.arange(len(fraction))[:, None]
+    order = np.argsort(fraction, axis=1, kind="stable")
+    rank = np.empty_like(order)
+    rank[rows, order] = np.arange(fraction.shape[1])
+    ordered = fraction[rows, order]
+    middle = 0.5 * (ordered[:, 1:] + ordered[:, :-1])
+    inside = (order >= n_corners) & (ordered > 0)
+    nothing = np.zeros_like(inside[:, :1])
+    low = np.where(
+        np.concatenate([nothing, inside[:, :-1]], axis=1),
+        np.concatenate([ordered[:, :1], middle], axis=1),
+        0.0,
+    )
+    high = np.where(
+        np.concatenate([inside[:, 1:], nothing], axis=1),
+        np.concatenate([middle, ordered[:, -1:]], axis=1),
+        1.0,
+    )
+    width = np.where(inside, high - low, 0.0)[rows, rank]
+    return rank[:, :, None] < rank[:, None, :], width, ordered[:, 0]
