@@ -1,6 +1,7 @@
 """petro_models: probabilistic models that read the history of a rock out of its chemistry."""
 
 import importlib
+import importlib.util
 import logging
 import os
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ def __getattr__(name: str) -> Any:
     # PyMC and JAX take seconds to import: not before a public name is asked for.
     if name.startswith("_"):
         raise AttributeError(f"module 'petro_models' has no attribute '{name}'")
+    if importlib.util.find_spec(f"petro_models.{name}"):  # modules import each other by name
+        return importlib.import_module(f"petro_models.{name}")
     public = importlib.import_module("petro_models.public")
     if name not in public.__all__:
         raise AttributeError(f"module 'petro_models' has no attribute '{name}'")

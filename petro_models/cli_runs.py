@@ -117,14 +117,9 @@ def merge(out: Out) -> None:
 
 
 def _merged(target: Path) -> list[Path]:
-    from petro_models.cluster.locks import locked
-    from petro_models.cluster.work import open_work, require_done
+    from petro_models.runs import merge_run
 
-    folder = _run_folder(target)
-    run = open_work(folder)
-    require_done(folder)
-    with locked(folder):
-        return run.merge()
+    return merge_run(_run_folder(target))
 
 
 def _run_folder(out: Path) -> Path:

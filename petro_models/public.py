@@ -45,6 +45,7 @@ from petro_models.phase_maps.simulate import simulate_phase_maps
 from petro_models.phase_maps.transects import garnet_profile, transect, write_transect
 from petro_models.problem import InverseProblem, check, problem_of
 from petro_models.report import report
+from petro_models.runs import fit_in_tiles
 from petro_models.study.domains import domain_table, unlike
 from petro_models.study.garnet_sections import ages_on_map, garnet_sections
 from petro_models.study.local_table import table_for_bulk
@@ -79,6 +80,7 @@ __all__ = [
     "domain_table",
     "epma_maps",
     "epma_spots",
+    "fit_in_tiles",
     "fit_many",
     "garnet_inclusions",
     "garnet_profile",

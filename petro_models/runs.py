@@ -1,23 +1,32 @@
 """From problem files to a run in a folder: which work a problem is, and which engine does it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from petro_models.calibration import Settings
 from petro_models.cluster.calibrations import lay_down_calibration, plan_calibration
-from petro_models.cluster.engine import Engine, SerialEngine
+from petro_models.cluster.engine import Engine, SerialEngine, run_items
 from petro_models.cluster.fits import FitItem, lay_down_fits, plan_fits
 from petro_models.cluster.local import LocalEngine
 from petro_models.cluster.locks import locked
-from petro_models.cluster.work import PLAN, RUN_FOLDER, Plan, read_plan, write_plan
+from petro_models.cluster.work import (
+    PLAN,
+    RUN_FOLDER,
+    Plan,
+    open_work,
+    read_plan,
+    require_done,
+    write_plan,
+)
 from petro_models.configuration import RESOLVED, Configuration, make_problem, resolve
 from petro_models.errors import ConfigurationError, FitError
+from petro_models.inference import progress
 from petro_models.io.fits import write_text
 from petro_models.phase_maps.problem import PhaseMaps
 from petro_models.phase_maps.tiles import lay_down_tiles, plan_tiles
-from petro_models.problem import InverseProblem
+from petro_models.problem import InverseProblem, Method
 
 
 def begin_run(configurations: Sequence[Configuration], target: Path) -> Path:
@@ -62,6 +71,84 @@ def begin_run(configurations: Sequence[Configuration], target: Path) -> Path:
             lay_down_fits(folder, items)
 
     return _begun(folder, plan, lay_down)
+
+
+def fit_in_tiles(
+    problem: PhaseMaps,
+    out: str | Path,
+    *,
+    engine: str = "local",
+    settings: Mapping[str, Any] | None = None,
+    tile_rows: int | None = None,
+    method: Method = "auto",
+    draws: int = 1000,
+    chains: int = 4,
+    tune: int | None = None,
+    seed: int = 0,
+    progressbar: bool | None = None,
+) -> Path:
+    """Fit a phase map that is larger than memory, or that several processes shall share.
+
+    The same call resumes after a fault; results do not depend on the engine.
+
+    Parameters
+    ----------
+    problem
+        Its counts may be a `numpy.memmap`: they are read part by part.
+    out
+        Folder of the results and of the run.
+    engine, settings
+        ``serial``, ``local`` or ``slurm``, and its settings as in the section ``[engine]`` of a
+        problem file.
+    tile_rows
+        Rows of a tile; by default as many as have about half a million pixels.
+    method, draws, chains, tune, seed
+        As in `PhaseMaps.fit`.
+    progressbar
+        Whether to show one; by default where someone watches.
+
+    Returns
+    -------
+    Path
+        Of the fit, with its report beside it. Of a large map open it without loading:
+        ``xarray.open_datatree(path)``.
+
+    Raises
+    ------
+    FitError
+        If items failed (what is done stays), another run was begun there, or is at work there.
+
+    Examples
+    --------
+    >>> counts = np.load("counts.npy", mmap_mode="r")  # doctest: +SKIP
+    >>> problem = petro.PhaseMaps(maps.assign(counts=(maps["counts"].dims, counts)), spots)
+    ... # doctest: +SKIP
+    >>> petro.fit_in_tiles(problem, "results", seed=1)  # doctest: +SKIP
+    """
+    sampler = {"method": method, "draws": draws, "chains": chains, "seed": seed}
+    sampler |= {} if tune is None else {"tune": tune}
+    names = {"fit": "fit.nc", "report": "report.html"}
+    plan = plan_tiles(problem, sampler, names, tile_rows)
+    folder = Path(out).absolute() / RUN_FOLDER
+    _begun(folder, plan, lambda: lay_down_tiles(folder, problem, plan))
+    show = progress.is_watched() if progressbar is None else progressbar
+    run_items(folder, engine_maker(engine, dict(settings or {})), show)
+    (fit,) = merge_run(folder)
+    return fit
+
+
+def merge_run(folder: Path) -> list[Path]:
+    """Put the items of a finished run together; gives the files of the fits.
+
+    Raises
+    ------
+    FitError
+        If items are missing or failed.
+    """
+    run = open_work(folder)
+    require_done(folder)
+    with locked(folder):
+        return run.merge()
 
 
 def begin_calibration(problem: InverseProblem, settings: Settings, target: Path) -> Path:

@@ -40,6 +40,7 @@ from petro_models.cluster.work import records_of, seed_of, write_plan
 from petro_models.errors import FitError
 from petro_models.inference.draws import Sampled
 from petro_models.io.fits import load
+from petro_models.phase_maps import tiles
 from petro_models.phase_maps.tiles import PROBLEM, SAMPLED
 from petro_models.problem import problem_of
 from petro_models.runs import engine_maker
@@ -92,6 +93,34 @@ def test_merged_tiles_equal_the_whole_map_within_single_precision(serial):
         np.testing.assert_allclose(found[name], values, rtol=rtol, atol=atol, err_msg=name)
     assert merged.attrs["model_id"] == problem.model_id
     assert {"report.html", "resolved.toml"} <= {path.name for path in serial.parent.iterdir()}
+
+
+def test_a_map_in_a_mapped_file_is_fitted_as_one_in_memory(tmp_path, monkeypatch):
+    maps, spots, _ = petro.simulate_phase_maps(24, 20, 3, 5, n_spots=30, seed=6)
+    np.save(tmp_path / "counts.npy", maps["counts"].to_numpy())
+    counts = np.load(tmp_path / "counts.npy", mmap_mode="r")
+    mapped = petro.PhaseMaps(
+        maps.assign(counts=(maps["counts"].dims, counts, maps["counts"].attrs)), spots, pixels=300
+    )
+    problem = petro.PhaseMaps(maps, spots, pixels=300)
+    assert mapped.model_id == problem.model_id
+    assert np.shares_memory(mapped.data["counts"].to_numpy(), counts)
+    monkeypatch.setattr(tiles, "MOST_BYTES_IN_MEMORY", 0)
+    options = {"method": "laplace", "draws": 50, "seed": 1, "progressbar": False}
+    file = petro.fit_in_tiles(mapped, tmp_path / "out", engine="serial", tile_rows=7, **options)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"fit.nc", "report.html", "run"}
+    assert not list((tmp_path / "out" / "run").glob("tmp*"))
+    found = load(file)
+    assert found.attrs["model_id"] == problem.model_id
+    np.testing.assert_array_equal(found["constant_data"]["counts"], maps["counts"])
+    with xr.open_datatree(tmp_path / "out" / "run" / SAMPLED, engine="netcdf4") as tree:
+        sampled = Sampled.from_tree(tree.load())
+    whole = problem.derive_from(sampled.draws, sampled.seed)
+    for name in ("phase_fraction", "composition", "mode", "unknown_probability"):
+        ours, theirs = found["derived"][name], whole[name]
+        np.testing.assert_allclose(ours, theirs, rtol=2e-6, atol=2e-6, err_msg=name)
+    # The same call finds all of it done.
+    assert petro.fit_in_tiles(mapped, tmp_path / "out", engine="serial", tile_rows=7, **options)
 
 
 def test_killed_worker_is_replaced_and_its_tile_computed_again(serial, begun):

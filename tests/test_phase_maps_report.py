@@ -11,7 +11,8 @@ from fitlike_phase_map import fitlike
 
 import petro_models as petro
 from petro_models import cli_simulate
-from petro_models.phase_maps import baselines, cards, tables
+from petro_models.phase_maps import baselines, cards, overview, tables
+from petro_models.phase_maps.map_answers import grid_of
 from petro_models.report import write_report
 
 LAUNCH = [
@@ -64,6 +65,23 @@ def browser():
         opened = playwright.chromium.launch(executable_path=executable, args=LAUNCH)
         yield opened
         opened.close()
+
+
+def test_a_large_map_is_shown_by_every_so_many_th_pixel(problem, fit, tmp_path, monkeypatch):
+    monkeypatch.setattr(overview, "MOST_PIXELS", 64 * 72 // 9)
+    shown = overview.overview(fit)["derived"]
+    assert (shown.sizes["y"], shown.sizes["x"]) == (22, 24)
+    whole = fit["derived"]
+    np.testing.assert_array_equal(shown["evidence"], whole["evidence"][::3, ::3])
+    xr.testing.assert_equal(shown["mode"], whole["mode"])
+    assert fit["derived"].sizes["y"] == 64
+    page = write_report(problem, fit, tmp_path / "large.html").read_text(encoding="utf-8")
+    assert "from one pixel in 3 x 3" in page
+    assert "Crop the map to compare them" in page
+    # The axes of the maps are those of the whole map.
+    assert cards.thinning(whole.to_dataset()) == 3
+    grid, thin = (grid_of(part.to_dataset()) for part in (whole, shown))
+    np.testing.assert_allclose(thin.extent[:2], grid.extent[:2], atol=3 * grid.steps[0])
 
 
 @pytest.mark.parametrize("width", [400, 1300])

@@ -79,8 +79,8 @@ def write_region(path: Path, piece: xr.Dataset, dim: str, start: int) -> None:
 
 
 def open_store(path: Path) -> xr.Dataset:
-    """Open a store without reading it: variables are read where they are used."""
-    return xr.open_zarr(path, chunks=None, consolidated=False)
+    """Open a store without reading it: variables are read where they are used, and not kept."""
+    return xr.open_dataset(path, engine="zarr", chunks=None, consolidated=False, cache=False)
 
 
 def pieces(size: int, chunk: int) -> Iterator[slice]:

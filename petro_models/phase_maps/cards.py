@@ -8,6 +8,7 @@ import xarray as xr
 from petro_models.phase_maps import plots, tables
 from petro_models.phase_maps.baselines import Baseline, run_baselines
 from petro_models.phase_maps.map_answers import labels_of
+from petro_models.phase_maps.overview import overview, thinning
 from petro_models.phase_maps.regions import phase_mask
 from petro_models.report.cards import (
     Block,
@@ -52,21 +53,22 @@ def cards(problem: "PhaseMaps", fit: xr.DataTree) -> list[Card]:
     fit
         Its fit.
     """
+    shown = overview(fit)
     made = [
-        phase_map_card(fit),
-        fractions_card(fit),
-        compositions_card(fit),
-        residual_card(fit),
-        phases_card(fit),
-        *spot_cards(problem, fit),
+        phase_map_card(shown, thinning(fit["derived"].to_dataset())),
+        fractions_card(shown),
+        compositions_card(shown),
+        residual_card(shown),
+        phases_card(shown),
+        *spot_cards(problem, shown),
         baselines_card(problem, fit),
         data_card(problem.data),
     ]
     return made
 
 
-def phase_map_card(fit: xr.DataTree) -> Card:
-    """Show where the phases are and how much of each there is."""
+def phase_map_card(fit: xr.DataTree, step: int = 1) -> Card:
+    """Show where the phases are and how much of each there is; `step` is that of an overview."""
     answers = fit["derived"].to_dataset()
     modes = ", ".join(
         f"{name} {100 * float(answers['mode'].sel(phase=name)):.1f} %"
@@ -82,6 +84,9 @@ def phase_map_card(fit: xr.DataTree) -> Card:
         tables.mode_table(fit),
         tables.bulk_table(fit),
     ]
+    if step > 1:
+        text = f"Maps are drawn, and pure pixels described, from one pixel in {step} x {step}."
+        blocks.append(Paragraph(text, "note"))
     return Card("Phase map and modes", "phase-map", "answer", blocks)
 
 
@@ -215,6 +220,12 @@ def spot_cards(problem: "PhaseMaps", fit: xr.DataTree) -> list[Card]:
 def baselines_card(problem: "PhaseMaps", fit: xr.DataTree) -> Card:
     """Put the methods in use beside this fit: modes, and differences from the spots."""
     answers = fit["derived"].to_dataset()
+    if thinning(answers) > 1:
+        text = (
+            "The methods in use were not run beside this fit: they need a map of this size in "
+            "memory, several times. Crop the map to compare them."
+        )
+        return Card("Methods in use beside this fit", "baselines", "baselines", [Paragraph(text)])
     names = labels_of(answers, "phase")
     spot = answers["spot_predicted"].to_numpy() if "spot_predicted" in answers else None
     own = Baseline("this fit", answers["mode"].to_numpy(), spot)

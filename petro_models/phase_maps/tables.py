@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from petro_models.phase_maps.map_answers import NORMAL_95, labels_of
+from petro_models.phase_maps.overview import thinning
 from petro_models.phase_maps.plot_parts import phase_colours
 from petro_models.phase_maps.regions import phase_mask
 from petro_models.report.cards import Cell, Table, interval, number
@@ -219,9 +220,10 @@ def spot_table(fit: xr.DataTree) -> Table:
 def counts_table(data: xr.Dataset) -> Table:
     """Tabulate counts and conditions of every element."""
     rows: list[Row] = []
+    step = thinning(data)
     for e, element in enumerate(labels_of(data, "element")):
         counts = data["counts"][e].to_numpy()
-        ends = np.percentile(counts, [1, 50, 99])
+        ends = np.percentile(counts[::step, ::step], [1, 50, 99])
         conditions = [float(data[name][e]) for name in ("dwell_s", "dead_time_ns")]
         rows.append(
             [

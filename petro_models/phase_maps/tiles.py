@@ -6,18 +6,20 @@ pixels alone. The first item samples the global unknowns and makes room for the 
 
 import json
 import shutil
+import tempfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import xarray as xr
 
 from petro_models.cluster.regions import make_store, open_store, pieces, write_region
 from petro_models.cluster.work import Plan, Work, identity_of
 from petro_models.inference.draws import Sampled
 from petro_models.inference.predictive import thin
-from petro_models.io.fits import load, save
+from petro_models.io.fits import save
 from petro_models.io.staging import replacing, staged
 from petro_models.phase_maps import defaults
 from petro_models.phase_maps.derived import (
@@ -56,6 +58,8 @@ PROBLEM, SAMPLED, NEIGHBOURHOOD, MAPS = (
     "neighbourhood.nc",
     "maps.zarr",
 )
+MOST_BYTES_IN_MEMORY = 2**28
+"""Of the counts of a map; more of them are mapped from a file."""
 TILE_PIXELS = 2**19
 """About how many pixels a tile has where nobody says: some seconds of work, 100 MB."""
 
@@ -161,9 +165,25 @@ class PixelTiles(Work):
     # -- what items share ------------------------------------------------------------------------
 
     def _load_problem(self) -> PhaseMaps:
-        problem = problem_of(load(self.folder / PROBLEM))
+        tree = xr.DataTree(self._header.assign(counts=self._counts()), name="constant_data")
+        problem = problem_of(
+            xr.DataTree(xr.Dataset(attrs=self._attributes), {"constant_data": tree})
+        )
         assert isinstance(problem, PhaseMaps)
         return problem
+
+    def _counts(self) -> xr.DataArray:
+        """Read the counts whole, those of a large map into a file that is mapped into memory."""
+        stored = self._data["counts"]
+        if stored.nbytes <= MOST_BYTES_IN_MEMORY:
+            return stored.load()
+        with tempfile.TemporaryFile(dir=self.folder) as file:  # no name; gone when unmapped
+            mapped = np.memmap(file, stored.dtype, "w+", shape=stored.shape)
+        for rows in self._rows:
+            where = {"y": rows}
+            index = tuple(where.get(str(dim), slice(None)) for dim in stored.dims)
+            mapped[index] = stored.isel(where).to_numpy()
+        return stored.copy(data=mapped)
 
     @cached_property
     def _data(self) -> xr.Dataset:
