@@ -60,6 +60,7 @@ bench: $(STAMP)  ## the benchmarks: speed against peers, cost against size, cali
 	$(BIN)/python benchmarks/phase_maps.py
 	$(BIN)/python benchmarks/calibration_phase_maps.py
 	$(BIN)/python benchmarks/histories.py
+	$(BIN)/python benchmarks/scale.py
 
 bench-gpu: $(STAMP)  ## the same numbers on a GPU and on the CPU: agreement and times
 	$(BIN)/python benchmarks/gpu.py

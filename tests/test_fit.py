@@ -14,6 +14,7 @@ from petro_models import Prior
 from petro_models.errors import FitError
 from petro_models.inference.nuts import sample_nuts
 from petro_models.inference.smc import sample_smc
+from petro_models.io import fits
 from petro_models.mass_transfer.simulate import simulate_mass_table
 from petro_models.mass_transfer.sparse_isocon import sparse_isocon
 
@@ -127,6 +128,21 @@ def test_same_seed_same_result_other_seed_other_draws() -> None:
         np.testing.assert_array_equal(first, again)
         assert not np.array_equal(first, other)
         xr.testing.assert_equal(fits[0]["derived"].to_dataset(), fits[1]["derived"].to_dataset())
+
+
+def test_large_variables_are_written_piece_by_piece_and_read_as_the_others(
+    tmp_path: Path, grant_fit: xr.DataTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = petro.load(petro.save(grant_fit, tmp_path / "whole.nc"))
+    monkeypatch.setattr(fits, "LARGE_BYTES", 1000)
+    written = []
+    write = fits._write_pieces
+    monkeypatch.setattr(
+        fits, "_write_pieces", lambda *given: (written.append(given[1]), write(*given))
+    )
+    pieces = petro.load(petro.save(grant_fit, tmp_path / "pieces.nc"))
+    assert {"mass_change", "mass_ratio"} <= set(written)
+    xr.testing.assert_identical(pieces, whole)
 
 
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])

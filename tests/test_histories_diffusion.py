@@ -128,6 +128,7 @@ def test_diffusion_that_matters_is_flagged_when_it_is_off(
     assert verdict(blurred[True][0], "diffusion") == "PASS"
 
 
+@pytest.mark.slow
 def test_a_saved_fit_with_diffusion_is_the_same_problem_again(
     blurred: dict[bool, tuple[xr.DataTree, xr.Dataset]], tmp_path
 ) -> None:

@@ -1,13 +1,18 @@
 """Fits on disk: one netCDF file (or Zarr store) holding draws, data, priors and verdicts."""
 
 from pathlib import Path
+from typing import Any
 
+import netCDF4
+import numpy as np
 import xarray as xr
 
 from petro_models.errors import FitError, FormatError
 from petro_models.io.staging import replacing
 
 SUFFIXES = (".nc", ".zarr")
+LARGE_BYTES = 2**26
+"""Of a variable that is written piece by piece, and of its pieces."""
 
 
 def save(fit: xr.DataTree, path: str | Path) -> Path:
@@ -31,12 +36,47 @@ def save(fit: xr.DataTree, path: str | Path) -> Path:
     with replacing(target) as part:
         try:
             if target.suffix == ".nc":
-                fit.to_netcdf(part, engine="netcdf4")
+                _write_netcdf(fit, part)
             else:
                 fit.to_zarr(part, consolidated=False)
         except RuntimeError as error:  # what the netCDF library makes of a full disk
             raise FitError(f"{target}: cannot be written: {error}; is the disk full?") from error
     return target
+
+
+def _write_netcdf(fit: xr.DataTree, path: Path) -> None:
+    """Write large variables piece by piece: xarray would hold all of them in memory at once."""
+    small, large = fit.copy(deep=False), list[tuple[str, str, xr.DataArray]]()
+    for node in small.subtree:
+        found = [
+            (node.path, str(name), values)
+            for name, values in node.data_vars.items()
+            if values.nbytes > LARGE_BYTES and values.dtype.kind in "iuf"
+        ]
+        node.dataset = node.to_dataset(inherit=False).drop_vars([name for _, name, _ in found])
+        large += found
+    small.to_netcdf(path, engine="netcdf4")
+    if not large:
+        return
+    with netCDF4.Dataset(path, "a") as file:
+        for group, name, values in large:
+            _write_pieces(file[group], name, values)
+
+
+def _write_pieces(group: Any, name: str, values: xr.DataArray) -> None:
+    for dim, size in values.sizes.items():
+        if dim not in group.dimensions:
+            group.createDimension(dim, size)
+    fill = np.nan if values.dtype.kind == "f" else False
+    kind = values.dtype.newbyteorder("=")
+    variable = group.createVariable(name, kind, values.dims, fill_value=fill)
+    variable.setncatts({key: value for key, value in values.attrs.items() if value is not None})
+    dim = max(values.sizes, key=lambda one: values.sizes[one])
+    axis, count = values.dims.index(dim), values.sizes[dim]
+    step = max(1, count * LARGE_BYTES // values.nbytes)
+    for start in range(0, count, step):
+        piece = slice(start, min(start + step, count))
+        variable[(slice(None),) * axis + (piece,)] = values.isel({dim: piece}).to_numpy()
 
 
 def load(path: str | Path) -> xr.DataTree:
