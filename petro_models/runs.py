@@ -115,6 +115,8 @@ def fit_in_tiles(
 
     Raises
     ------
+    ConfigurationError
+        If there is no such engine; nothing is written then.
     FitError
         If items failed (what is done stays), another run was begun there, or is at work there.
 
@@ -128,11 +130,12 @@ def fit_in_tiles(
     sampler = {"method": method, "draws": draws, "chains": chains, "seed": seed}
     sampler |= {} if tune is None else {"tune": tune}
     names = {"fit": "fit.nc", "report": "report.html"}
+    make_engine = engine_maker(engine, dict(settings or {}))
     plan = plan_tiles(problem, sampler, names, tile_rows)
     folder = Path(out).absolute() / RUN_FOLDER
     _begun(folder, plan, lambda: lay_down_tiles(folder, problem, plan))
     show = progress.is_watched() if progressbar is None else progressbar
-    run_items(folder, engine_maker(engine, dict(settings or {})), show)
+    run_items(folder, make_engine, show)
     (fit,) = merge_run(folder)
     return fit
 

@@ -36,8 +36,8 @@ from petro_models.cluster.processes import environment_of, node_type, where_prog
 from petro_models.cluster.records import Record, read_record, write_record
 from petro_models.cluster.regions import make_store, open_store, write_region
 from petro_models.cluster.slurm import SlurmSettings
-from petro_models.cluster.work import records_of, seed_of, write_plan
-from petro_models.errors import FitError
+from petro_models.cluster.work import open_work, records_of, seed_of, write_plan
+from petro_models.errors import ConfigurationError, FitError, FormatError
 from petro_models.inference.draws import Sampled
 from petro_models.io.fits import load
 from petro_models.phase_maps import tiles
@@ -121,6 +121,18 @@ def test_a_map_in_a_mapped_file_is_fitted_as_one_in_memory(tmp_path, monkeypatch
         np.testing.assert_allclose(ours, theirs, rtol=2e-6, atol=2e-6, err_msg=name)
     # The same call finds all of it done.
     assert petro.fit_in_tiles(mapped, tmp_path / "out", engine="serial", tile_rows=7, **options)
+
+
+def test_a_damaged_problem_is_named_and_an_unknown_engine_writes_nothing(begun, tmp_path):
+    (piece,) = (begun / PROBLEM / "constant_data" / "counts" / "c" / "0" / "5").iterdir()
+    piece.write_bytes(b"not what was written")
+    with pytest.raises(FormatError, match=rf"{PROBLEM}: cannot be read as a fit"):
+        open_work(begun)._load_problem()
+    maps, spots, _ = petro.simulate_phase_maps(24, 20, 3, 5, n_spots=30, seed=6)
+    problem = petro.PhaseMaps(maps, spots, pixels=300)
+    with pytest.raises(ConfigurationError, match="'array' does not compute by itself"):
+        petro.fit_in_tiles(problem, tmp_path / "nowhere", engine="array")
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_killed_worker_is_replaced_and_its_tile_computed_again(serial, begun):

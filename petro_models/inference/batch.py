@@ -272,9 +272,13 @@ class _Run:
         """Choose the device for the members that are ready."""
         if not rows:
             return choose_device(0.0)
-        one = climber.seconds_a_gradient(rows[0], summits[0].optimum)
         drawn = (self.settings.tune + self.settings.draws) * self.settings.chains * len(rows)
-        device = choose_device(one * STEPS_A_DRAW * drawn / number_of_cores())
+
+        def seconds_on_cpu() -> float:
+            one = climber.seconds_a_gradient(rows[0], summits[0].optimum)
+            return one * STEPS_A_DRAW * drawn / number_of_cores()
+
+        device = choose_device(seconds_on_cpu)
         self.devices.add(device.platform)
         return device
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -72,9 +73,7 @@ def sample_nuts(
         "compute_convergence_checks": False,
         "var_names": [rv.name for rv in model.free_RVs],
     }
-    device = choose_device(
-        lambda: seconds_of_chains(_seconds_a_gradient(model), tune + draws, chains)
-    )
+    placed: AbstractContextManager[None] = nullcontext()
     notes: dict[str, Any] = {"tune": tune, "target_accept": target_accept}
     if backend == "nutpie":
         if importlib.util.find_spec("nutpie") is None:
@@ -88,7 +87,10 @@ def sample_nuts(
         if start is not None:
             options["initvals"] = dict(start[0])
     else:
-        notes["device"] = device.platform
+        device = choose_device(
+            lambda: seconds_of_chains(_seconds_a_gradient(model), tune + draws, chains)
+        )
+        placed, notes["device"] = on(device), device.platform
         options |= {
             "nuts_sampler": "numpyro",
             "nuts": {
@@ -99,7 +101,7 @@ def sample_nuts(
             },
             "initvals": None if start is None else [dict(point) for point in start],
         }
-    with model, quiet_libraries(), on(device):
+    with model, quiet_libraries(), placed:
         tree = pm.sample(**options)
     return Draws(
         posterior=tree["posterior"].to_dataset(),

@@ -9,7 +9,7 @@ of NUTS or fewer, because NUTS doubles its trajectories until they turn back.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -50,13 +50,13 @@ class Laplace(Summit):
     compiled
         The model's JAX functions.
     seconds_a_gradient
-        What one gradient takes on the CPU.
+        Measures what one gradient takes on the CPU.
     ridge
         Where the highest points for known values of one variable lie on a curve.
     """
 
     compiled: CompiledModel
-    seconds_a_gradient: float
+    seconds_a_gradient: Callable[[], float]
     ridge: Ridge | None = None
 
     def place(self, z: jax.Array) -> jax.Array:
@@ -108,14 +108,17 @@ def fit_laplace(model: pm.Model, start: Point, along: str | None = None) -> Lapl
         return float(value), np.asarray(gradient, float)
 
     summit = find_summit(descent, lambda flat: np.asarray(prior_gradient(flat)), origin)
-    seconds = seconds_of(lambda: descent(summit.optimum))
+    laplace = Laplace(
+        **vars(summit),
+        compiled=compiled,
+        seconds_a_gradient=lambda: seconds_of(lambda: descent(summit.optimum)),
+    )
     if along is None:
-        return Laplace(**vars(summit), compiled=compiled, seconds_a_gradient=seconds)
+        return laplace
     value = model.rvs_to_values[model[along]].name
     marked = {name: np.full_like(part, name == value) for name, part in initial.items()}
     candidates = np.flatnonzero(np.asarray(ravel_pytree(marked)[0]))
-    ridge = Ridge.follow(descent, summit, candidates)
-    return Laplace(**vars(summit), compiled=compiled, seconds_a_gradient=seconds, ridge=ridge)
+    return replace(laplace, ridge=Ridge.follow(descent, summit, candidates))
 
 
 def sample_whitened(
@@ -210,7 +213,9 @@ def _sample(
     notes: dict[str, float],
 ) -> Draws:
     """Run a kernel in whitened coordinates and give the draws in the model's."""
-    device = choose_device(seconds_of_chains(laplace.seconds_a_gradient, tune + draws, chains))
+    device = choose_device(
+        lambda: seconds_of_chains(laplace.seconds_a_gradient(), tune + draws, chains)
+    )
     sampler = MCMC(
         kernel,
         num_warmup=tune,

@@ -1,5 +1,7 @@
 """Fits on disk: one netCDF file (or Zarr store) holding draws, data, priors and verdicts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,21 @@ def _write_pieces(group: Any, name: str, values: xr.DataArray) -> None:
         variable[(slice(None),) * axis + (piece,)] = values.isel({dim: piece}).to_numpy()
 
 
+@contextmanager
+def reading(source: Path) -> Iterator[None]:
+    """Say of what the libraries cannot read that it is no fit.
+
+    Raises
+    ------
+    FormatError
+        Naming the file.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise FormatError(f"{source}: cannot be read as a fit: {error}") from error
+
+
 def load(path: str | Path) -> xr.DataTree:
     """Load a fit into memory.
 
@@ -91,15 +108,13 @@ def load(path: str | Path) -> xr.DataTree:
     if not source.exists():
         raise FormatError(f"{source}: no such file")
     engine = "zarr" if source.is_dir() else "netcdf4"
-    try:
+    with reading(source):
         if engine == "zarr":
             tree = xr.open_datatree(source, engine=engine, consolidated=False)
         else:
             tree = xr.open_datatree(source, engine=engine)
         with tree:
             fit = tree.load()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise FormatError(f"{source}: cannot be read as a fit: {error}") from error
     if "model_id" not in fit.attrs:
         raise FormatError(f"{source}: is {engine}, but no fit of petro_models (no model id)")
     return fit

@@ -19,7 +19,7 @@ from petro_models.cluster.regions import make_store, open_store, pieces, write_r
 from petro_models.cluster.work import Plan, Work, identity_of
 from petro_models.inference.draws import Sampled
 from petro_models.inference.predictive import thin
-from petro_models.io.fits import save
+from petro_models.io.fits import reading, save
 from petro_models.io.staging import replacing, staged
 from petro_models.phase_maps import defaults
 from petro_models.phase_maps.derived import (
@@ -165,10 +165,10 @@ class PixelTiles(Work):
     # -- what items share ------------------------------------------------------------------------
 
     def _load_problem(self) -> PhaseMaps:
-        tree = xr.DataTree(self._header.assign(counts=self._counts()), name="constant_data")
-        problem = problem_of(
-            xr.DataTree(xr.Dataset(attrs=self._attributes), {"constant_data": tree})
-        )
+        with reading(self.folder / PROBLEM):
+            data = xr.DataTree(self._header.assign(counts=self._counts()))
+            tree = xr.DataTree(xr.Dataset(attrs=self._attributes), {"constant_data": data})
+        problem = problem_of(tree)
         assert isinstance(problem, PhaseMaps)
         return problem
 
