@@ -107,8 +107,8 @@ def fit_many(
     keep_draws
         Whether all draws are kept, one small fit an item: a thousand items may fill the memory.
     batch_size
-        Items side by side; by default as many as there are, up to 64, or 1,024 on a GPU. The rest
-        of the last batch is filled with repeated items, so that one program is compiled.
+        Items side by side; by default two a core, or as many as there are, up to 1,024, on a GPU.
+        The rest of the last batch is filled with repeated items, so that one program is compiled.
     starts
         Where to climb from, in natural units, one for each problem; by default its own start.
     progressbar

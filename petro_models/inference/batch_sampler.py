@@ -18,8 +18,11 @@ from petro_models.inference.whitened import STATISTICS, TRAJECTORY
 
 type Kernel = Literal["hmc", "nuts"]
 KERNELS: dict[str, type[HMC]] = {"hmc": HMC, "nuts": NUTS}
-LARGEST_BATCH = {True: 64, False: 1024}
-"""Items side by side on a CPU, and on a GPU, where a step takes as long for few as for many."""
+LARGEST_BATCH = 1024
+"""Items side by side on a GPU, where a step takes as long for few as for many."""
+ITEMS_A_CORE = 2
+"""Items side by side on a core. All wait for the longest trajectory among them, and more of them
+gain nothing: 128 suites took as long by 2 as by 8 a core, and longer by 32."""
 SHARES = 4
 """Batches are a multiple of this, so that devices share them evenly."""
 
@@ -156,12 +159,15 @@ def sample_members(
     settings
         How to sample.
     batch_size
-        Members side by side; by default equal batches of at most `LARGEST_BATCH`.
+        Members side by side; by default equal batches, `ITEMS_A_CORE` a core or at most
+        `LARGEST_BATCH` on a GPU.
     device
         Which kind samples.
     """
-    size = batch_size or _batch_size(len(members), LARGEST_BATCH[device.platform == "cpu"])
-    program = _shared_out(jax.vmap(_sampler(lifted, settings)), size, devices_of_batch(device))
+    devices = devices_of_batch(device)
+    largest = LARGEST_BATCH if device.platform != "cpu" else ITEMS_A_CORE * len(devices)
+    size = batch_size or _batch_size(len(members), largest)
+    program = _shared_out(jax.vmap(_sampler(lifted, settings)), size, devices)
     key = jax.random.PRNGKey(settings.seed)
     for begin in range(0, len(members), size):
         chosen = range(begin, min(begin + size, len(members)))
@@ -233,7 +239,7 @@ def _batch_size(count: int, largest: int) -> int:
     """Give the size of equal batches, so that little is filled up."""
     if count <= SHARES:
         return count
-    batches = -(-count // largest)
+    batches = -(-count // max(largest, SHARES))
     return -(-count // (batches * SHARES)) * SHARES
 
 
