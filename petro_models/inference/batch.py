@@ -93,9 +93,9 @@ def fit_many(
         Of any kinds and structures; None stands for an item without data.
     method
         ``auto`` takes ``exact`` where a problem has a closed form, and else ``hmc``, NumPyro's HMC
-        in whitened coordinates with trajectories of a set length: side by side, NUTS would wait
-        for the longest of all its trees. ``nuts`` does so, and goes further where a posterior is
-        far from normal. Either samples about one optimum.
+        in whitened coordinates with trajectories of a set length: side by side on a GPU, NUTS
+        would wait for the longest of all its trees. ``nuts`` does so, and goes further where a
+        posterior is far from normal. Either samples about one optimum.
     draws, chains
         Kept draws of each chain, and chains of each item.
     tune
@@ -107,8 +107,9 @@ def fit_many(
     keep_draws
         Whether all draws are kept, one small fit an item: a thousand items may fill the memory.
     batch_size
-        Items side by side; by default two a core, or as many as there are, up to 1,024, on a GPU.
-        The rest of the last batch is filled with repeated items, so that one program is compiled.
+        Items that one call of the compiled program samples; by default as many as there are, up
+        to 64, or 1,024 on a GPU, where all run side by side. The rest of the last batch is filled
+        with repeated items, so that one program is compiled.
     starts
         Where to climb from, in natural units, one for each problem; by default its own start.
     progressbar
