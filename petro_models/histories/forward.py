@@ -16,13 +16,13 @@ PATH_UNITS = {"temperature": "C", "pressure": "kbar"}
 LOG_TWO_PI = float(np.log(2 * np.pi))
 
 
-def matern52(distance: Any, length: Any, xp: Any) -> Any:
+def matern52(distance: np.ndarray, length: Any) -> np.ndarray:
     """Give the Matern-5/2 correlation at distances, (1 + z + z^2/3) exp(-z), z = sqrt(5) d / l."""
     z = np.sqrt(5.0) * distance / length
-    return (1 + z + z * z / 3) * xp.exp(-z)
+    return (1 + z + z * z / 3) * np.exp(-z)
 
 
-def path_basis(points: Any, nodes: np.ndarray, length: Any, xp: Any) -> Any:
+def path_basis(points: np.ndarray, nodes: np.ndarray, length: Any) -> np.ndarray:
     """Give the matrix that turns independent normals into a Matern-5/2 path at points.
 
     With K the correlation of the nodes and k that of points and nodes, the basis is ``k F^-T``
@@ -32,7 +32,7 @@ def path_basis(points: Any, nodes: np.ndarray, length: Any, xp: Any) -> Any:
     Parameters
     ----------
     points
-        Places in the path's coordinate, known or unknown, (point).
+        Places in the path's coordinate, (point).
     nodes
         Evenly spaced nodes, (node).
     length
@@ -43,14 +43,14 @@ def path_basis(points: Any, nodes: np.ndarray, length: Any, xp: Any) -> Any:
     (point, node)
     """
     between = np.abs(nodes[:, None] - nodes[None, :])
-    across = abs(points[:, None] - nodes[None, :])
-    correlation = matern52(between, length, np) + JITTER * np.eye(nodes.size)
+    across = np.abs(points[:, None] - nodes[None, :])
+    correlation = matern52(between, length) + JITTER * np.eye(nodes.size)
     values, vectors = np.linalg.eigh(correlation)
     smoothest_first = vectors[:, ::-1] / np.sqrt(values[::-1])
-    return matern52(across, length, xp) @ smoothest_first
+    return matern52(across, length) @ smoothest_first
 
 
-def spectral_basis(points: Any, count: int, xp: Any) -> Any:
+def spectral_basis(points: np.ndarray, count: int) -> np.ndarray:
     """Give sines over a widened axis, smoothest first, for paths whose length varies.
 
     With independent normals of the sizes `spectral_sd` they make up a Matern-5/2 path on 0 to 1
@@ -60,7 +60,7 @@ def spectral_basis(points: Any, count: int, xp: Any) -> Any:
     Parameters
     ----------
     points
-        Places 0 to 1, known or unknown, (point).
+        Places 0 to 1, (point).
     count
         How many.
 
@@ -70,7 +70,7 @@ def spectral_basis(points: Any, count: int, xp: Any) -> Any:
     """
     half = 0.5 * WIDENED
     frequency = np.arange(1, count + 1) * np.pi / (2 * half)
-    return xp.sin((points[:, None] - 0.5 + half) * frequency) / np.sqrt(half)
+    return np.sin((points[:, None] - 0.5 + half) * frequency) / np.sqrt(half)
 
 
 def spectral_sd(length: Any, count: int, xp: Any) -> Any:
@@ -121,6 +121,44 @@ def even_interpolation(values: Any, place: Any, xp: Any) -> Any:
     index = xp.clip(xp.floor(scaled), 0, size - 2).astype("int64")
     share = scaled - index
     return (1 - share) * values[..., index] + share * values[..., index + 1]
+
+
+def even_weights(place: Any, size: int, xp: Any) -> Any:
+    """Give the weights of `even_interpolation`, (..., grid): a product of matrices, no reading.
+
+    The gradient of reading at places is a scatter, with which XLA compiles no loop as a whole.
+
+    Parameters
+    ----------
+    place
+        0 to 1, (...); beyond, the ends count.
+    size
+        Of the grid.
+    """
+    scaled = xp.clip(place, 0.0, 1.0) * (size - 1)
+    return xp.clip(1 - abs(scaled[..., None] - np.arange(size)), 0.0, 1.0)
+
+
+def smooth_interpolation(values: Any, place: Any, xp: Any) -> Any:
+    """Interpolate with continuous slopes (Catmull-Rom) on an even grid; places run from 0 to 1.
+
+    Parameters
+    ----------
+    values
+        (..., grid); straight on beyond the ends, for the slopes there.
+    place
+        (point); beyond 0 and 1 the ends count.
+    """
+    size = values.shape[-1]
+    before = 2 * values[..., :1] - values[..., 1:2]
+    after = 2 * values[..., -1:] - values[..., -2:-1]
+    extended = xp.concatenate([before, values, after], axis=-1)
+    scaled = xp.clip(place, 0.0, 1.0) * (size - 1)
+    index = xp.clip(xp.floor(scaled), 0, size - 2).astype("int64")
+    share = scaled - index
+    a, b, c, d = (extended[..., index + step] for step in range(4))
+    bend = 2 * a - 5 * b + 4 * c - d + share * (3 * (b - c) + d - a)
+    return b + 0.5 * share * (c - a + share * bend)
 
 
 def elapsed_share(slowness: Any, coordinate: np.ndarray, xp: Any) -> tuple[Any, Any]:

@@ -41,7 +41,7 @@ class Layout:
     position_place, grid_place
         Places 0 to 1 of positions and of the grid of integrals.
     position_basis, grid_basis
-        From the path's nodes to positions and grid.
+        From the path's nodes to positions and grid; None for unknown places.
     part_sd
         Sizes of the parts of a path whose length or places are unknown, (..., node); else 1.
     inclusion_place, inclusion_basis
@@ -113,20 +113,17 @@ class Layout:
         position_place = place_of(position)
         held = arrays.inclusions
         inclusion_place = place_of(coordinate_of(held.grain, held.radius_um))
-        places: list[Any] = [position_place, axis.grid_place, inclusion_place]
-        spaces: list[Any] = [np if isinstance(place, np.ndarray) else pt for place in places]
         count, sizes = axis.nodes.size, 1.0
         if spectral:
-            bases = [
-                forward.spectral_basis(place, count, space)
-                for place, space in zip(places, spaces, strict=True)
-            ]
             sizes = forward.spectral_sd(length, count, np if isinstance(length, np.ndarray) else pt)
-        else:
-            bases = [
-                forward.path_basis(place, axis.nodes, length, space)
-                for place, space in zip(places, spaces, strict=True)
-            ]
+
+        def basis_of(place: Any) -> np.ndarray | None:
+            if not isinstance(place, np.ndarray):
+                return None
+            if spectral:
+                return forward.spectral_basis(place, count)
+            return forward.path_basis(place, axis.nodes, length)
+
         radius, weight = zone_quadrature(arrays)
         zone = coordinate_of(arrays.zone_grain[:, None], radius)
         grid = axis.grid_coordinate
@@ -134,10 +131,10 @@ class Layout:
             axis=axis,
             law=law,
             position_place=position_place,
-            position_basis=bases[0],
-            grid_basis=bases[1],
+            position_basis=basis_of(position_place),
+            grid_basis=basis_of(axis.grid_place),
             inclusion_place=inclusion_place,
-            inclusion_basis=bases[2],
+            inclusion_basis=basis_of(inclusion_place),
             part_sd=sizes,
             zone_place=place_of(zone),
             zone_weight=weight,
@@ -149,7 +146,7 @@ class Layout:
         )
 
     def wanted(self, xp: Any) -> dict[str, tuple[Any, Any]]:
-        """Name the places of positions, inclusions and grid, each with its basis."""
+        """Name the places of positions, inclusions and grid, each with its basis if known."""
         found = {
             "position": (self.position_place, self.position_basis),
             "inclusion": (self.inclusion_place, self.inclusion_basis),
@@ -157,7 +154,10 @@ class Layout:
         }
         if xp is np:
             return found
-        return {name: (pt.as_tensor(a), pt.as_tensor(b)) for name, (a, b) in found.items()}
+        return {
+            name: (pt.as_tensor(place), None if basis is None else pt.as_tensor(basis))
+            for name, (place, basis) in found.items()
+        }
 
     def in_units(self, resolved: int) -> np.ndarray:
         """Give 1 for the nodes that carry the unit of a path: those that analyses hold tightly.
@@ -183,9 +183,8 @@ class Layout:
 
     def zone_share(self, share: Any, xp: Any) -> Any:
         """Give the mean share of time of each zone, over its volume (..., zone)."""
-        flat = forward.even_interpolation(share, self.zone_place.reshape((-1,)), xp)
-        shape = (*share.shape[:-1], *self.zone_weight.shape)
-        return (flat.reshape(shape) * self.zone_weight).sum(axis=-1)
+        grid = forward.even_weights(self.zone_place, self.axis.grid_place.size, xp)
+        return share @ (grid * self.zone_weight[..., None]).sum(axis=-2).T
 
 
 @dataclass(frozen=True)

@@ -291,7 +291,7 @@ class Histories(InverseProblem):
             return pressure, temperature
         start, end = grains.axis_ends(arrays, offset, self.law.exponent, self.known_cuts())
         nodes = np.linspace(0.0, 1.0, ROUGH_NODES)
-        basis = path_basis((place - start) / (end - start), nodes, TYPICAL_LENGTH, np)
+        basis = path_basis((place - start) / (end - start), nodes, TYPICAL_LENGTH)
         window = {name: defaults.path_window(arrays, name)[:2] for name in PATH_UNITS}
         amplitude = AMPLITUDE_WITHOUT_TABLE
         temperature, pressure = prefit.fit_inclusions(held, basis, window, amplitude)

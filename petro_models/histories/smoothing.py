@@ -63,7 +63,7 @@ def path_curves(
     parameters
         Of the growth law, with ``growth_rate``: a walk per unit of time needs them; each (...).
     wanted
-        Name -> place and basis.
+        Name -> place and basis; None for the basis of places that are unknown. ``grid`` is one.
     xp
         Namespace of arrays.
 
@@ -74,15 +74,7 @@ def path_curves(
     """
     parts = {"temperature": temperature, "pressure": pressure}
     if smoothing == "timeless":
-        return {
-            name: {
-                key: forward.path_values(
-                    part.mean, part.amplitude, part.nodes, basis, part.in_units, layout.part_sd
-                )
-                for key, (_, basis) in wanted.items()
-            }
-            for name, part in parts.items()
-        }
+        return {name: _timeless(part, layout.part_sd, wanted, xp) for name, part in parts.items()}
     if smoothing == "per_position":
         step = position_steps(layout.axis)
         values = {name: _walk(part, step, xp) for name, part in parts.items()}
@@ -94,6 +86,26 @@ def path_curves(
             key: forward.even_interpolation(curve, place, xp) for key, (place, _) in wanted.items()
         }
         for name, curve in values.items()
+    }
+
+
+def _timeless(
+    part: PathParts, part_sd: Any, wanted: Mapping[str, tuple[Any, Any]], xp: Any
+) -> dict[str, Any]:
+    """Give a path at known places by their bases, at unknown ones by its values on the grid.
+
+    A basis of unknown places would be computed anew at every step of a sampler.
+    """
+
+    def values(basis: Any) -> Any:
+        return forward.path_values(
+            part.mean, part.amplitude, part.nodes, basis, part.in_units, part_sd
+        )
+
+    grid = values(wanted["grid"][1])
+    return {
+        name: values(basis) if basis is not None else forward.smooth_interpolation(grid, place, xp)
+        for name, (place, basis) in wanted.items()
     }
 
 

@@ -142,5 +142,5 @@ def _basis_at_nodes(problem: "Histories", layout: grains.Layout) -> np.ndarray:
     """Give the basis that the path was fitted in, at the path's own nodes."""
     nodes = layout.axis.nodes
     if problem.is_length_known:
-        return forward.path_basis(nodes, nodes, problem._length(), np)
-    return forward.spectral_basis(nodes, nodes.size, np) * layout.part_sd
+        return forward.path_basis(nodes, nodes, problem._length())
+    return forward.spectral_basis(nodes, nodes.size) * layout.part_sd

@@ -240,12 +240,13 @@ class EquilibriumTable:
             for place in (place_p, place_t)
         )
         products = powers_p[..., :, None] * powers_t[..., None, :]
-        products = products.reshape((*pressure_kbar.shape, order * order, 1))
+        products = products.reshape((*pressure_kbar.shape, 1, order * order))
         n_rows, n_columns = self.pressure_kbar.size - 1, self.temperature_C.size - 1
         total: Any = 0.0
         for level, weight in _linear_stencil(removed, self.removed, xp):
             row = (level * n_rows + cell_p) * n_columns + cell_t
-            total = total + weight[..., None] * (products * rows[row]).sum(axis=-2)
+            # A product of matrices: with a sum over products, gradients took five times as long.
+            total = total + weight[..., None] * (products @ rows[row])[..., 0, :]
         return total
 
 
