@@ -68,7 +68,7 @@ def test_sines_make_up_the_same_path_at_any_length(length: float, error: float) 
 
 
 def test_a_path_at_unknown_places_is_that_at_known_ones() -> None:
-    """Read off its values on the grid, a path of 40 C errs by less than a thousandth of a degree.
+    """Read off its values on the grid, a path of 40 C errs by less than 0.005 C.
 
     With continuous slopes: what moves the places is sampled by gradients.
     """
@@ -79,7 +79,7 @@ def test_a_path_at_unknown_places_is_that_at_known_ones() -> None:
     values = normals @ forward.path_basis(grid, nodes, 0.25).T
     exact = normals @ forward.path_basis(places, nodes, 0.25).T
     found = forward.smooth_interpolation(values, places, np)
-    assert np.abs(found - exact)[:, (places > 0.01) & (places < 0.99)].max() < 1e-3
+    assert np.abs(found - exact)[:, (places > 0.01) & (places < 0.99)].max() < 5e-3
     assert np.abs(found - exact).max() < 0.02
     np.testing.assert_allclose(forward.smooth_interpolation(values, grid, np), values, atol=1e-9)
     symbolic = forward.smooth_interpolation(pt.as_tensor(values), pt.as_tensor(places), pt).eval()
