@@ -8,11 +8,13 @@ import pymc as pm
 import pytest
 import xarray as xr
 from fit_answers import verdict
+from pymc.stats import compute_log_likelihood, compute_log_prior
 
 import petro_models as petro
 from petro_models import Prior
 from petro_models.errors import FitError
 from petro_models.inference.nuts import sample_nuts
+from petro_models.inference.predictive import log_densities
 from petro_models.inference.smc import sample_smc
 from petro_models.io import fits
 from petro_models.mass_transfer.simulate import simulate_mass_table
@@ -211,6 +213,27 @@ def test_loading_what_is_no_fit_is_one_clear_error(tmp_path: Path, content: byte
         petro.load(path)
     with pytest.raises(petro.FormatError, match="no such file"):
         petro.load(tmp_path / "absent.nc")
+
+
+def test_densities_are_those_that_pymc_computes() -> None:
+    """One function for all of them; event dims (here the simplex) leave no dim behind."""
+    generator = np.random.default_rng(1)
+    with pm.Model(coords={"part": ["a", "b", "c"], "row": range(4)}) as model:
+        share = pm.Dirichlet("share", np.ones(3), dims="part")
+        width = pm.HalfNormal("width", pm.Exponential("scale", 1.0))
+        pm.Poisson("count", 10 * share, observed=[3, 4, 5], dims="part")
+        pm.Normal("value", 0.0, width, observed=generator.normal(size=4), dims="row")
+        posterior = pm.sample_prior_predictive(draws=6, random_seed=2)["prior"].to_dataset()
+    posterior = posterior.assign_coords(draw=np.arange(10, 16))
+    found = log_densities(model, posterior)
+    with model:
+        options = {"extend_inferencedata": False, "progressbar": False}
+        tree = xr.DataTree.from_dict({"posterior": posterior})
+        expected = compute_log_prior(tree, **options), compute_log_likelihood(tree, **options)
+    for one, two in zip(found, expected, strict=True):
+        xr.testing.assert_allclose(one, two.assign_coords(posterior[["chain", "draw"]].coords))
+    assert found[0]["share"].dims == ("chain", "draw")
+    assert found[1]["value"].dims == ("chain", "draw", "row")
 
 
 def test_arviz_accepts_a_fit(grant_fit: xr.DataTree) -> None:

@@ -8,7 +8,7 @@ from fit_answers import covered, verdict
 
 import petro_models as petro
 from petro_models import Prior
-from petro_models.errors import ConfigurationError, FitError
+from petro_models.errors import ConfigurationError, FitError, PriorError
 from petro_models.histories import grains, plots, problem_file, summary
 from petro_models.histories.arrays import HistoryArrays
 from petro_models.histories.classical import bootstrap_points
@@ -294,6 +294,8 @@ def test_one_known_offset_is_that_of_every_grain() -> None:
         densities.append(float(compiled.log_likelihood(compiled.initial)))
     assert densities[0] == densities[1]
     assert np.isfinite(densities[0])
+    with pytest.raises(PriorError, match="needs dims='grain'"):
+        problem.priors["nucleation_offset_um"] = Prior("HalfNormal", sigma=100.0)
 
 
 def test_isopleths_point_by_point_scatter_about_the_truth() -> None:

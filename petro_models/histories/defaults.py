@@ -185,6 +185,7 @@ def _geometry(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
             ("section",),
             "distance of the section from the grain's centre, um",
             "sections that were chosen for their size pass within 0.4 of their radius, with 68 %",
+            required_dims=("section",),
             support="nonnegative",
         )
     if arrays.n_grains > 1:
@@ -194,6 +195,7 @@ def _geometry(arrays: HistoryArrays) -> dict[str, PriorSpecification]:
             ("grain",),
             "how much larger the largest grain is at any time: late nucleation, um of radius",
             "differences of the rims' radii: all grains stopped growing together",
+            required_dims=("grain",),
         )
     return found
 

