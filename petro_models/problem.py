@@ -65,6 +65,8 @@ class InverseProblem(ABC):
     """Draws of the prior and of data from it."""
     predictive_kept: ClassVar[int | None] = None
     """Replicated data sets kept in the fit after the checks; None: all."""
+    whitened_acceptance: ClassVar[float] = 0.9
+    """Acceptance that NUTS in whitened coordinates aims at, unless asked for another."""
     thins_prior: ClassVar[bool] = False
     """Whether `log_acceptance` refuses some draws of the priors."""
     registry: ClassVar[dict[str, type["InverseProblem"]]] = {}
@@ -239,7 +241,7 @@ class InverseProblem(ABC):
         backend
             NUTS implementation: ``numpyro`` (reference) or ``nutpie``.
         target_accept
-            Acceptance that NUTS (by default 0.9) or HMC (0.8) aims at.
+            Acceptance that NUTS (by default 0.9, 0.95 of histories) or HMC (0.8) aims at.
         log_likelihood
             Whether to keep the log likelihood of each column of data (thinned) in the fit.
         progressbar
@@ -321,6 +323,7 @@ class InverseProblem(ABC):
         elif chosen == "hmc":
             result = sample_hmc(self.model, start or self.start_of_climb() or {}, **chained)
         elif (own := self.start_of_climb()) is not None and backend == "numpyro":
+            chained = {"target_accept": self.whitened_acceptance} | chained
             result = sample_whitened(self.model, start or own, along=self.bends_along(), **chained)
         else:
             starts = self._starts_of_chains(chains, seed) if method == "auto" else None

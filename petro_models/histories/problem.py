@@ -87,6 +87,7 @@ class Histories(InverseProblem):
 
     kind: ClassVar[str] = "histories"
     thins_prior: ClassVar[bool] = True
+    whitened_acceptance: ClassVar[float] = 0.95
     model_version: ClassVar[int] = 2
 
     def __init__(
