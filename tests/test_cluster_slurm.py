@@ -1,5 +1,6 @@
 """A real Slurm, started here: a worker killed, all jobs cancelled, and a resume."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -81,6 +82,25 @@ def test_cancelled_slurm_run_is_resumed_and_equals_the_serial_one(cluster, tmp_p
     assert (out / "fit.nc").exists()
     wait_for(lambda: not jobs(cluster), "the jobs' end")
     assert_same_maps(folder, run_serially(file, tmp_path / "serial"))
+
+
+def test_calibration_on_slurm_has_the_ranks_of_one_process(cluster, tmp_path):
+    file = tmp_path / "problem.toml"
+    file.write_text('[problem]\nkind = "mass-transfer"\n[data]\ndataset = "toorongo1989"\n')
+    queued = tmp_path / "queued.toml"
+    queued.write_text(f"{file.read_text()}[engine]{JOBS}")
+    options = ["--replicates", "12", "--draws", "100"]
+    found = {}
+    for name, problem in (("serial", file), ("slurm", queued)):
+        run = shell("calibrate", problem, *options, "--out", tmp_path / name, environment=cluster)
+        said, _ = run.communicate(timeout=300)
+        assert run.returncode in (0, 2), said
+        found[name] = json.loads((tmp_path / name / "calibration.json").read_text())
+    workers = {record.pid for record in records_of(tmp_path / "slurm" / RUN_FOLDER)}
+    assert len(workers) == 2
+    assert found["slurm"]["quantities"] == found["serial"]["quantities"]
+    assert found["slurm"]["replicates"] == {"ok": 12}
+    wait_for(lambda: not jobs(cluster), "the jobs' end")
 
 
 def test_job_that_slurm_refuses_is_an_error_at_once(cluster, tmp_path):
