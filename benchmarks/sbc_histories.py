@@ -27,7 +27,7 @@ def main() -> None:
     )
     problem = petro.Histories(profiles, table, ages)
     result = petro.calibrate_problem(
-        problem, sets, method="hmc", draws=500, tune=500, seed=12, together=True
+        problem, sets, method="hmc", draws=1000, tune=500, seed=12, together=True
     )
     for one in result.quantities:
         print(one)

@@ -128,6 +128,10 @@ def test_paths_without_garnet_are_no_truths():
     assert chance.shape == (60,)
     assert chance.max() <= 1e-9
     assert 0.02 < np.exp(chance).mean() < 0.98
+    ranked = problem.ranked(prior)
+    rates = ("heating_C_per_Myr", "burial_kbar_per_Myr", "growth_um_per_Myr")
+    assert {f"{rate} middle" for rate in rates} <= set(ranked)
+    assert "duration_Myr" in ranked
 
 
 def test_data_drawn_for_a_map_and_a_history_take_the_place_of_theirs():

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 SWITCH = ("off", "on")
 CLOCKS = ("duration", "growth_rate")
 ROUGH_NODES = 24
+RATES = ("axis_heating_C_per_Myr", "axis_burial_kbar_per_Myr", "axis_growth_um_per_Myr")
 
 
 class Histories(InverseProblem):
@@ -210,7 +211,7 @@ class Histories(InverseProblem):
         return super().with_observed(drawn.drop_vars("garnet_absence", errors="ignore"))
 
     def ranked(self, posterior: xr.Dataset) -> dict[str, np.ndarray]:
-        """Rank pressure, temperature and time along the path, and the duration."""
+        """Rank pressure and temperature along the path, the duration, and rates midway."""
         answers = self._derive(Draws(posterior, xr.Dataset(), "", {}), 0)
         found = {
             name: values
@@ -221,6 +222,10 @@ class Histories(InverseProblem):
             values = answers[f"{name}_draws"].to_numpy()
             for label, at in (("first", 0), ("middle", values.shape[1] // 2), ("last", -1)):
                 found[f"{name} {label}"] = values[:, at]
+        for name in RATES:
+            if f"{name}_draws" in answers:
+                values = answers[f"{name}_draws"].to_numpy()
+                found[f"{name.removeprefix('axis_')} middle"] = values[:, values.shape[1] // 2]
         return found
 
     def start_of_climb(self) -> Point | None:
