@@ -222,8 +222,9 @@ def compare(options: argparse.Namespace, folder: Path) -> int:
         try:
             found = [run_part(part, device, options.small, folder) for device in options.devices]
         except subprocess.CalledProcessError:
-            print(f"{part}: its process failed, see above")
-            return 1
+            print(f"{part}: its process failed, see above; the other parts go on")
+            bad = True
+            continue
         for name in found[0][0]:
             if name in ("versions", "date"):
                 continue
