@@ -48,7 +48,7 @@ def log_densities(model: pm.Model, posterior: xr.Dataset) -> tuple[xr.Dataset, x
         try:
             found = _log_densities_in_jax(model, posterior)
         except NotImplementedError as error:
-            logger.info("densities without JAX, which lacks a part of this model: %s", error)
+            logger.debug("densities without JAX, which lacks a part of this model: %s", error)
             tree = xr.DataTree.from_dict({"posterior": posterior})
             options: dict[str, Any] = {"extend_inferencedata": False, "progressbar": False}
             options["compile_kwargs"] = {"mode": "FAST_COMPILE"}
@@ -101,7 +101,7 @@ def _in_jax(function: Callable[..., Any]) -> Any:
     try:
         return function(compile_kwargs={"mode": "JAX"})
     except NotImplementedError as error:
-        logger.info("drawn without JAX, which lacks a part of this model: %s", error)
+        logger.debug("drawn without JAX, which lacks a part of this model: %s", error)
         return function(compile_kwargs={"mode": "FAST_COMPILE"})
 
 
