@@ -102,8 +102,8 @@ def find_candidates(
         levels = np.linspace(removed.min(), removed.max(), 12)
     nearest_level = np.abs(removed[:, None] - levels).argmin(axis=1)
     for index in np.unique(nearest_level):
-        predicted = table.read(grid_p, grid_t, levels[index])
-        absent = np.clip(table.absence(grid_p, grid_t, levels[index]) - 1, 0, None)
+        predicted, absence = table.look_up(grid_p, grid_t, levels[index])
+        absent = np.clip(absence - 1, 0, None)
         for row in np.flatnonzero(nearest_level == index):
             difference = (composition[row] - predicted) / sd[row]
             cost = np.nansum(difference**2, axis=-1) + ABSENCE_COST * absent**2
@@ -160,8 +160,9 @@ def _misfit(
     temperature: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Give standardised residuals (position, endmember) and their cost (position)."""
-    residual = np.nan_to_num((table.read(pressure, temperature, removed) - composition) / sd)
-    absent = np.clip(table.absence(pressure, temperature, removed) - 1, 0, None)
+    predicted, absence = table.look_up(pressure, temperature, removed)
+    residual = np.nan_to_num((predicted - composition) / sd)
+    absent = np.clip(absence - 1, 0, None)
     return residual, (residual**2).sum(axis=-1) + ABSENCE_COST * absent**2
 
 

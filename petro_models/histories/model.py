@@ -86,7 +86,7 @@ def history_model(
         if arrays.has_profiles:
             read = _reader(path, removed_final, priors, interpolation)
             at_analyses = read("position", layout.grown_share)
-            expected = arrays.table.read(**at_analyses)
+            expected, absence = arrays.table.look_up(**at_analyses)
             if shells is not None and time is not None:
                 grown = arrays.table.read(**read("shell", shells.grown_share))
                 expected += _blurred(grown, arrays, shells, priors, path, *time[:2])
@@ -97,7 +97,7 @@ def history_model(
             closed_composition(arrays, expected, variance)
             pm.Normal(
                 "garnet_absence",
-                mu=pt.clip(arrays.table.absence(**at_analyses) - 1, 0.0, np.inf),
+                mu=pt.clip(absence - 1, 0.0, np.inf),
                 sigma=ABSENCE_SD,
                 observed=np.zeros(arrays.radius_um.size),
                 dims="position",

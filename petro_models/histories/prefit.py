@@ -55,9 +55,9 @@ def fit_path(
         return t, p
 
     def misfit(t: np.ndarray, p: np.ndarray) -> np.ndarray:
-        expected = table.read(p, t, removed)
+        expected, absence = table.look_up(p, t, removed)
         residual = arrays.measured * (arrays.composition - expected) / error
-        absent = np.clip(table.absence(p, t, removed) - 1, 0, None) / 0.3
+        absent = np.clip(absence - 1, 0, None) / 0.3
         return np.concatenate([residual, absent[:, None]], axis=1)
 
     def residuals(nodes: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ point lies from garnet, so that a model can count this against it.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -147,7 +147,7 @@ class EquilibriumTable:
 
     @cached_property
     def _linear(self) -> np.ndarray:
-        return self._coefficients(_LINEAR)
+        return self._coefficients(len(_LINEAR))
 
     @cached_property
     def _cubic(self) -> np.ndarray:
@@ -156,22 +156,11 @@ class EquilibriumTable:
                 raise DataError(
                     "cubic interpolation needs evenly spaced axes: take interpolation='linear'"
                 )
-        return self._coefficients(_CUBIC)
+        return self._coefficients(len(_CUBIC))
 
-    def _coefficients(self, weights: np.ndarray) -> np.ndarray:
-        """Give the polynomial of every cell, (removed * cell, power of P * power of T, value).
-
-        One row holds all that a point in the cell needs: a model gathers it at once.
-        """
+    def _coefficients(self, order: int) -> np.ndarray:
         values = np.concatenate([self.composition, self.node_absence[..., None]], axis=-1)
-        stencils = []
-        for axis in (1, 2):
-            cells = np.arange(values.shape[axis] - 1)[:, None]
-            shift = np.arange(len(weights)) - (len(weights) // 2 - 1)
-            stencils.append(np.clip(cells + shift, 0, values.shape[axis] - 1))
-        nodes = values[:, stencils[0][:, None, :, None], stencils[1][None, :, None, :]]
-        polynomial = np.einsum("am,bn,rpqabv->rpqmnv", weights, weights, nodes, optimize=True)
-        return polynomial.reshape(-1, len(weights) ** 2, values.shape[-1])
+        return _polynomials(values.tobytes(), values.shape, order)
 
     def read(
         self,
@@ -194,7 +183,7 @@ class EquilibriumTable:
         xp
             Namespace of arrays: `numpy`, `jax.numpy` or `pytensor.tensor`.
         """
-        return self._interpolate(pressure_kbar, temperature_C, removed, method, xp)[..., :-1]
+        return self.look_up(pressure_kbar, temperature_C, removed, method=method, xp=xp)[0]
 
     def absence(
         self,
@@ -210,7 +199,19 @@ class EquilibriumTable:
         0 where garnet is stable; it grows by 1 for each cell of the grid into the region without
         garnet, and by 1 for each cell beyond the window.
         """
-        inside = self._interpolate(pressure_kbar, temperature_C, removed, method, xp)[..., -1]
+        return self.look_up(pressure_kbar, temperature_C, removed, method=method, xp=xp)[1]
+
+    def look_up(
+        self,
+        pressure_kbar: Any,
+        temperature_C: Any,
+        removed: Any = 0.0,
+        *,
+        method: Method = "linear",
+        xp: Any = np,
+    ) -> tuple[Any, Any]:
+        """Give what `read` and `absence` give, looking once; parameters as there."""
+        found = self._interpolate(pressure_kbar, temperature_C, removed, method, xp)
         beyond = 0.0
         for values, axis in (
             (pressure_kbar, self.pressure_kbar),
@@ -219,7 +220,7 @@ class EquilibriumTable:
             step = float(np.diff(axis).mean())
             beyond = beyond + xp.clip(axis[0] - values, 0.0, np.inf) / step
             beyond = beyond + xp.clip(values - axis[-1], 0.0, np.inf) / step
-        return inside + beyond
+        return found[..., :-1], found[..., -1] + beyond
 
     def _interpolate(
         self, pressure_kbar: Any, temperature_C: Any, removed: Any, method: Method, xp: Any
@@ -255,6 +256,27 @@ _CUBIC = 0.5 * np.array(
     [[0.0, -1.0, 2.0, -1.0], [2.0, 0.0, -5.0, 3.0], [0.0, 1.0, 4.0, -3.0], [0.0, 0.0, -1.0, 1.0]]
 )
 """Weight of each node of a stencil as a polynomial in the place: (node, power); Catmull-Rom."""
+
+
+@lru_cache(maxsize=8)
+def _polynomials(content: bytes, shape: tuple[int, ...], order: int) -> np.ndarray:
+    """Give the polynomial of every cell, (removed * cell, power of P * power of T, value).
+
+    One row holds all that a point in the cell needs: a model gathers it at once. Many histories
+    share a table, and share this.
+    """
+    values = np.frombuffer(content).reshape(shape)
+    weights = {len(one): one for one in (_LINEAR, _CUBIC)}[order]
+    stencils = []
+    for axis in (1, 2):
+        cells = np.arange(values.shape[axis] - 1)[:, None]
+        shift = np.arange(order) - (order // 2 - 1)
+        stencils.append(np.clip(cells + shift, 0, values.shape[axis] - 1))
+    nodes = values[:, stencils[0][:, None, :, None], stencils[1][None, :, None, :]]
+    polynomial = np.einsum("am,bn,rpqabv->rpqmnv", weights, weights, nodes, optimize=True)
+    rows = polynomial.reshape(-1, order**2, values.shape[-1])
+    rows.flags.writeable = False
+    return rows
 
 
 def _cell(points: Any, axis: np.ndarray, xp: Any) -> tuple[Any, Any]:
