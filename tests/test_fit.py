@@ -160,6 +160,10 @@ def test_a_saved_fit_holds_everything(
     again = petro.problem_of(loaded)
     assert again.model_id == grant_problem.model_id
     assert str(petro.check(loaded)) == str(petro.check(grant_fit))
+    with petro.load(path, lazy=True) as left_on_disk:
+        mobility = left_on_disk["posterior"]["mass_change"]
+        assert not mobility.variable._in_memory
+        np.testing.assert_array_equal(mobility, loaded["posterior"]["mass_change"])
     xr.testing.assert_allclose(again.derive(loaded), grant_fit["derived"].to_dataset())
 
 

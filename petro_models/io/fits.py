@@ -96,8 +96,16 @@ def reading(source: Path) -> Iterator[None]:
         raise FormatError(f"{source}: cannot be read as a fit: {error}") from error
 
 
-def load(path: str | Path) -> xr.DataTree:
-    """Load a fit into memory.
+def load(path: str | Path, *, lazy: bool = False) -> xr.DataTree:
+    """Load a fit.
+
+    Parameters
+    ----------
+    path
+        A netCDF file or a Zarr folder that `save` wrote.
+    lazy
+        Whether variables stay on disk until they are used, for maps larger than memory: the file
+        then stays open until the tree is closed.
 
     Raises
     ------
@@ -108,16 +116,16 @@ def load(path: str | Path) -> xr.DataTree:
     if not source.exists():
         raise FormatError(f"{source}: no such file")
     engine = "zarr" if source.is_dir() else "netcdf4"
+    options: dict[str, Any] = {"consolidated": False} if engine == "zarr" else {}
     with reading(source):
-        if engine == "zarr":
-            tree = xr.open_datatree(source, engine=engine, consolidated=False)
-        else:
-            tree = xr.open_datatree(source, engine=engine)
-        with tree:
-            fit = tree.load()
-    if "model_id" not in fit.attrs:
+        tree = xr.open_datatree(source, engine=engine, **options)
+        if not lazy:
+            with tree:
+                tree = tree.load()
+    if "model_id" not in tree.attrs:
+        tree.close()
         raise FormatError(f"{source}: is {engine}, but no fit of petro_models (no model id)")
-    return fit
+    return tree
 
 
 def write_text(text: str, path: str | Path) -> Path:
