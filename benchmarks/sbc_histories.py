@@ -4,8 +4,8 @@
 
 One grain of 16 analyses with two dated zones; paths that leave the field of garnet are refused, as
 the model's own term for it says. Ranked: duration, pressure and temperature at three places, rates
-midway. Writes benchmarks/results/sbc_histories.json for 100 sets or more,
-and prints only, for fewer.
+midway. Writes benchmarks/results/sbc_histories.json for 100 sets or more, and prints only, for
+fewer.
 """
 
 import argparse

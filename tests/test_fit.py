@@ -236,6 +236,9 @@ def test_densities_are_those_that_pymc_computes() -> None:
         expected = compute_log_prior(tree, **options), compute_log_likelihood(tree, **options)
     for one, two in zip(found, expected, strict=True):
         xr.testing.assert_allclose(one, two.assign_coords(posterior[["chain", "draw"]].coords))
+    turned = log_densities(model, posterior.transpose("draw", "chain", ...))
+    for one, two in zip(found, turned, strict=True):
+        xr.testing.assert_allclose(one, two)
     assert found[0]["share"].dims == ("chain", "draw")
     assert found[1]["value"].dims == ("chain", "draw", "row")
 

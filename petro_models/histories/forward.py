@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from petro_models.thermodynamics.tables import CATMULL_ROM
+
 JITTER = 1e-8
 WIDENED = 4.0
 """Width of the axis that the sines of a path live on; the path itself uses 0 to 1 in its middle."""
@@ -116,10 +118,7 @@ def even_interpolation(values: Any, place: Any, xp: Any) -> Any:
     place
         (point); beyond 0 and 1 the ends count.
     """
-    size = values.shape[-1]
-    scaled = xp.clip(place, 0.0, 1.0) * (size - 1)
-    index = xp.clip(xp.floor(scaled), 0, size - 2).astype("int64")
-    share = scaled - index
+    index, share = _even_cell(place, values.shape[-1], xp)
     return (1 - share) * values[..., index] + share * values[..., index + 1]
 
 
@@ -149,16 +148,22 @@ def smooth_interpolation(values: Any, place: Any, xp: Any) -> Any:
     place
         (point); beyond 0 and 1 the ends count.
     """
-    size = values.shape[-1]
     before = 2 * values[..., :1] - values[..., 1:2]
     after = 2 * values[..., -1:] - values[..., -2:-1]
     extended = xp.concatenate([before, values, after], axis=-1)
+    index, share = _even_cell(place, values.shape[-1], xp)
+    total: Any = 0.0
+    for step, powers in enumerate(CATMULL_ROM):
+        weight = sum(factor * share**power for power, factor in enumerate(powers))
+        total = total + weight * extended[..., index + step]
+    return total
+
+
+def _even_cell(place: Any, size: int, xp: Any) -> tuple[Any, Any]:
+    """Give the index of each place's cell on an even grid and its share of it, 0 to 1."""
     scaled = xp.clip(place, 0.0, 1.0) * (size - 1)
     index = xp.clip(xp.floor(scaled), 0, size - 2).astype("int64")
-    share = scaled - index
-    a, b, c, d = (extended[..., index + step] for step in range(4))
-    bend = 2 * a - 5 * b + 4 * c - d + share * (3 * (b - c) + d - a)
-    return b + 0.5 * share * (c - a + share * bend)
+    return index, scaled - index
 
 
 def elapsed_share(slowness: Any, coordinate: np.ndarray, xp: Any) -> tuple[Any, Any]:

@@ -183,7 +183,8 @@ class Layout:
 
     def zone_share(self, share: Any, xp: Any) -> Any:
         """Give the mean share of time of each zone, over its volume (..., zone)."""
-        grid = forward.even_weights(self.zone_place, self.axis.grid_place.size, xp)
+        space = np if isinstance(self.zone_place, np.ndarray) else xp
+        grid = forward.even_weights(self.zone_place, self.axis.grid_place.size, space)
         return share @ (grid * self.zone_weight[..., None]).sum(axis=-2).T
 
 

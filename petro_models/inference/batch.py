@@ -1,9 +1,9 @@
 """Many problems at once: one compiled sampler for all that are alike, a status for every one.
 
 What takes the time of a small fit is compiling it. Models that differ only in their numbers are
-compiled once (`lifting`), whitened one by one and sampled side by side (`batch_sampler`). Problems
-with a closed form need no compiling at all: their draws are exact, independent, and blind to no
-mode, so that they are enumerated one after the other.
+compiled once (`lifting`), whitened one by one and sampled by one program (`batch_sampler`).
+Problems with a closed form need no compiling at all: their draws are exact, independent, and blind
+to no mode, so that they are enumerated one after the other.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""One compiled sampler for all models of a family: whitened one by one, sampled side by side."""
+"""One compiled sampler for all models of a family: whitened one by one, sampled by one program."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

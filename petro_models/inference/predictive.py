@@ -62,19 +62,19 @@ def log_densities(model: pm.Model, posterior: xr.Dataset) -> tuple[xr.Dataset, x
 def _log_densities_in_jax(model: pm.Model, posterior: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
     """Compute all densities of all draws by one function: PyMC compiles two and calls each often.
 
-    A history of 146 analyses and 500 draws: 0.9 s in place of 2.2 s.
+    A history of 146 analyses and 500 draws: 0.9 s in place of 1.7 s.
     """
     plain = remove_value_transforms(model)
     free, observed = plain.free_RVs, plain.observed_RVs
     terms = plain.logp(vars=[*free, *observed], sum=False)
     function = get_jaxified_graph(inputs=plain.value_vars, outputs=terms)
     shape = tuple(posterior.sizes[dim] for dim in ("chain", "draw"))
+    ordered = posterior.transpose("chain", "draw", ...)
     draws = tuple(
-        posterior[variable.name]
-        .transpose("chain", "draw", ...)
+        ordered[variable.name]
         .to_numpy()
         .astype(variable.type.dtype, copy=False)
-        .reshape(-1, *posterior[variable.name].shape[2:])
+        .reshape(-1, *ordered[variable.name].shape[2:])
         for variable in plain.value_vars
     )
     values = jax.jit(lambda rows: jax.lax.map(lambda row: tuple(function(*row)), rows))(draws)

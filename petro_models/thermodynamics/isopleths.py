@@ -53,8 +53,8 @@ def draw_isopleths(
     if component not in COMPONENTS:
         raise DataError(f"no component '{component}': {nearest(component, COMPONENTS)}")
     temperature, pressure, mesh = _mesh(axes)
-    values = table.read(*mesh, removed)[..., COMPONENTS.index(component)]
-    values = np.where(table.absence(*mesh, removed) > 0.5, np.nan, values)
+    composition, absence = table.look_up(*mesh, removed)
+    values = np.where(absence > 0.5, np.nan, composition[..., COMPONENTS.index(component)])
     low, high = np.nanquantile(values, [0.02, 0.98])
     lines = axes.contour(
         temperature, pressure, values, levels=_levels(low, high), colors=colour, linewidths=0.7,

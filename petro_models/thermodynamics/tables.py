@@ -147,7 +147,7 @@ class EquilibriumTable:
 
     @cached_property
     def _linear(self) -> np.ndarray:
-        return self._coefficients(len(_LINEAR))
+        return self._coefficients("linear")
 
     @cached_property
     def _cubic(self) -> np.ndarray:
@@ -156,11 +156,11 @@ class EquilibriumTable:
                 raise DataError(
                     "cubic interpolation needs evenly spaced axes: take interpolation='linear'"
                 )
-        return self._coefficients(len(_CUBIC))
+        return self._coefficients("cubic")
 
-    def _coefficients(self, order: int) -> np.ndarray:
+    def _coefficients(self, method: Method) -> np.ndarray:
         values = np.concatenate([self.composition, self.node_absence[..., None]], axis=-1)
-        return _polynomials(values.tobytes(), values.shape, order)
+        return _polynomials(values.tobytes(), values.shape, method)
 
     def read(
         self,
@@ -233,7 +233,7 @@ class EquilibriumTable:
             )
         removed = removed + 0.0 * pressure_kbar
         rows = _constant(self._cubic if method == "cubic" else self._linear, xp)
-        order = 4 if method == "cubic" else 2
+        order = len(_WEIGHTS[method])
         cell_p, place_p = _cell(pressure_kbar, self.pressure_kbar, xp)
         cell_t, place_t = _cell(temperature_C, self.temperature_C, xp)
         powers_p, powers_t = (
@@ -252,21 +252,23 @@ class EquilibriumTable:
 
 
 _LINEAR = np.array([[1.0, -1.0], [0.0, 1.0]])
-_CUBIC = 0.5 * np.array(
+CATMULL_ROM = 0.5 * np.array(
     [[0.0, -1.0, 2.0, -1.0], [2.0, 0.0, -5.0, 3.0], [0.0, 1.0, 4.0, -3.0], [0.0, 0.0, -1.0, 1.0]]
 )
-"""Weight of each node of a stencil as a polynomial in the place: (node, power); Catmull-Rom."""
+"""Weight of each node of a stencil as a polynomial in the place: (node, power)."""
+_WEIGHTS: dict[Method, np.ndarray] = {"linear": _LINEAR, "cubic": CATMULL_ROM}
 
 
 @lru_cache(maxsize=8)
-def _polynomials(content: bytes, shape: tuple[int, ...], order: int) -> np.ndarray:
+def _polynomials(content: bytes, shape: tuple[int, ...], method: Method) -> np.ndarray:
     """Give the polynomial of every cell, (removed * cell, power of P * power of T, value).
 
     One row holds all that a point in the cell needs: a model gathers it at once. Many histories
     share a table, and share this.
     """
     values = np.frombuffer(content).reshape(shape)
-    weights = {len(one): one for one in (_LINEAR, _CUBIC)}[order]
+    weights = _WEIGHTS[method]
+    order = len(weights)
     stencils = []
     for axis in (1, 2):
         cells = np.arange(values.shape[axis] - 1)[:, None]
