@@ -7,6 +7,7 @@ from petro_models.phase_maps.anchors import find_anchors
 from petro_models.phase_maps.cells import (
     EVEN_EDGES,
     PIXEL_EDGES,
+    TAIL_STRETCH,
     make_cells,
     pair_patch,
     triple_patch,
@@ -157,15 +158,18 @@ def test_mixed_cells_have_the_moments_of_mixtures_drawn_one_by_one(phases, gener
         assert close_to_monte_carlo(found_covariance[cell], mixed).all()
 
 
-def test_a_pure_cell_is_its_phase_alone(phases):
-    cells = make_cells(["a", "b", "c"])
+def test_a_pure_cell_is_its_phase_alone_and_heavy_tails_are_a_wider_one(phases):
+    cells = make_cells(["a", "b", "c"], heavy_tailed=[2])
     covariance = forward.phase_covariance(**phases)
     mean = np.concatenate([phases["intensity"], COMPOSITION], axis=1)
     found_mean, found_covariance = forward.mixed_moments(
-        mean, covariance, cells.fraction, cells.spread
+        mean, covariance, cells.fraction, cells.spread, cells.stretch[:, None]
     )
-    np.testing.assert_allclose(found_mean[cells.is_pure], mean)
-    np.testing.assert_allclose(found_covariance[cells.is_pure], covariance)
+    assert cells.is_pure.sum() == 4
+    assert cells.heavy_tailed == (2,)
+    np.testing.assert_allclose(found_mean[:4], mean[[0, 1, 2, 2]])
+    np.testing.assert_allclose(found_covariance[:3], covariance)
+    np.testing.assert_allclose(found_covariance[3], TAIL_STRETCH**2 * covariance[2])
 
 
 @pytest.mark.parametrize("averaged", [1, 9])
@@ -222,7 +226,7 @@ def test_cells_of_three_phases_and_of_fine_mixtures_have_the_moments_of_a_dirich
 
 
 def test_every_class_but_the_unknown_has_cells_whose_shares_add_up_to_one():
-    cells = make_cells(["a", "b", "c", "d"])
+    cells = make_cells(["a", "b", "c", "d"], heavy_tailed=[1, 3])
     share = np.bincount(cells.class_of_cell, weights=cells.share)
     assert len(share) == len(cells.classes) - 1
     np.testing.assert_allclose(share, 1)

@@ -8,6 +8,7 @@ from small_phase_maps import seeded_problem
 
 from petro_models import PhaseMaps
 from petro_models.phase_maps import pixels
+from petro_models.phase_maps.cells import TAIL_SHARE, TAIL_STRETCH, with_heavy_tails
 from petro_models.phase_maps.forward import SKEWNESS_ALLOWANCE
 from petro_models.phase_maps.observations import flat_counts
 from petro_models.phase_maps.pixel_density import MapParameters
@@ -31,7 +32,7 @@ class Setting(NamedTuple):
     weights: np.ndarray
 
 
-def make_setting(n_phases, mixtures, shares):
+def make_setting(n_phases, mixtures, shares, *, heavy_tailed=False):
     """Make an engine for the first phases above, garnet on one axis."""
     problem, _ = seeded_problem(n_phases, ("Garnet",), mixtures=mixtures, size=48)
     phases = slice(0, n_phases)
@@ -45,7 +46,10 @@ def make_setting(n_phases, mixtures, shares):
         unknown_sd=4 * INTENSITY.max(axis=0),
     )
     observations = replace(
-        problem.observations, anchors=anchors, dead_share=np.zeros(INTENSITY.shape[1])
+        problem.observations,
+        anchors=anchors,
+        dead_share=np.zeros(INTENSITY.shape[1]),
+        cells=with_heavy_tails(problem.observations.cells, [1] if heavy_tailed else []),
     )
     weights = np.array([*shares, UNKNOWN_SHARE])
     weights /= weights.sum()
@@ -59,12 +63,17 @@ def make_setting(n_phases, mixtures, shares):
 
 @pytest.fixture(scope="module")
 def two():
-    return make_setting(2, "all", [0.45, 0.35, 0.2])
+    return make_setting(2, "all", [0.45, 0.35, 0.2], heavy_tailed=True)
 
 
 @pytest.fixture(scope="module")
 def three_by_pairs():
     return make_setting(3, "pairs", [0.3, 0.25, 0.2, 0.08, 0.05, 0.1])
+
+
+@pytest.fixture(scope="module")
+def three_with_tails():
+    return make_setting(3, "pairs", [0.3, 0.25, 0.2, 0.08, 0.05, 0.1], heavy_tailed=True)
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +93,13 @@ def draw(setting, count, generator):
     member = np.array(classes)[generator.choice(len(classes), count, p=share)]
     fraction = member * generator.exponential(size=(count, k))
     fraction /= fraction.sum(axis=1, keepdims=True)
-    z = generator.normal(size=count)
-    own = INTENSITY[:k] * (1 + DISPERSION[:k] * generator.normal(size=(count, k, 4)))
+    wider = np.ones(count)
+    if setting.engine.state.observations.cells.heavy_tailed:
+        in_tail = (fraction[:, 1] == 1) & (generator.uniform(size=count) < TAIL_SHARE)
+        wider[in_tail] = TAIL_STRETCH
+    z = wider * generator.normal(size=count)
+    scatter = wider[:, None, None] * generator.normal(size=(count, k, 4))
+    own = INTENSITY[:k] * (1 + DISPERSION[:k] * scatter)
     expected = np.einsum("nk,nke->ne", fraction, own)
     noise = np.sqrt(np.maximum(fraction @ INTENSITY[:k], 0.3) + SKEWNESS_ALLOWANCE)
     counts = (
@@ -103,10 +117,16 @@ def draw(setting, count, generator):
 
 
 def quadrature_nodes(setting, steps):
-    """Give all fractions on a fine grid, and their prior weights."""
+    """Give all fractions on a fine grid, their prior weights, and how wide the phases scatter.
+
+    The first nodes are the pure phases, then garnet that scatters wider.
+    """
     cells = setting.engine.state.observations.cells
     k = cells.fraction.shape[1]
-    fractions, weights = [*np.eye(k)], [*setting.weights[:k]]
+    fractions, weights = [*np.eye(k), np.eye(k)[1]], [*setting.weights[:k]]
+    tails = TAIL_SHARE * bool(cells.heavy_tailed)
+    weights.append(weights[1] * tails)
+    weights[1] *= 1 - tails
     middle = (np.arange(steps) + 0.5) / steps
     for number, (j, other) in enumerate(cells.pairs):
         fractions += list(np.outer(middle, np.eye(k)[j]) + np.outer(1 - middle, np.eye(k)[other]))
@@ -116,29 +136,36 @@ def quadrature_nodes(setting, steps):
         inside = [(i, j, n - i - j) for i in range(1, n) for j in range(1, n - i)]
         fractions += list(np.array(inside) / n)
         weights += [setting.weights[k + len(cells.pairs)] / len(inside)] * len(inside)
-    return np.array(fractions), np.array(weights)
+    wider = np.ones(len(weights))
+    wider[k] = TAIL_STRETCH
+    return np.array(fractions), np.array(weights), wider
 
 
 def quadrature(setting, counts, steps=250):
     """Integrate one pixel after the other over fractions and the place along the axis."""
-    fraction, weight = quadrature_nodes(setting, steps)
+    fraction, weight, wider = quadrature_nodes(setting, steps)
     k = fraction.shape[1]
-    z = np.linspace(-5, 5, 51)
-    weight = weight[:, None] * stats.norm.pdf(z) * (z[1] - z[0])
+    z = np.linspace(-12, 12, 121)
+    place = stats.norm.pdf(z, scale=wider[:, None])
+    weight = weight[:, None] * place * (z[1] - z[0])
     mean = fraction @ INTENSITY[:k]
     moved = mean[:, None, :] + (fraction[:, 1, None] * z)[..., None] * LOADING
     variance = np.maximum(mean, 0.3) + SKEWNESS_ALLOWANCE
-    variance = variance + fraction**2 @ (DISPERSION[:k] * INTENSITY[:k]) ** 2
+    scatter = fraction**2 @ (DISPERSION[:k] * INTENSITY[:k]) ** 2
+    variance = variance + wider[:, None] ** 2 * scatter
     sd = np.sqrt(variance)[:, None, :]
     composition = (fraction @ COMPOSITION[:k])[:, None, :] + (fraction[:, 1, None] * z)[
         ..., None
     ] * AXIS_COMPOSITION
     for one in counts:
-        log = (-0.5 * ((one - moved) / sd) ** 2 - np.log(sd)).sum(axis=2) + np.log(weight)
+        log = (-0.5 * ((one - moved) / sd) ** 2 - np.log(sd)).sum(axis=2) + np.log(
+            np.maximum(weight, 1e-300)
+        )
         chance = np.exp(log - log.max())
         chance /= chance.sum()
         at_node = chance.sum(axis=1)
-        found = {"fraction": at_node @ fraction, "pure": at_node[:k], "at_node": at_node}
+        found = {"fraction": at_node @ fraction, "pure": at_node[:k].copy(), "at_node": at_node}
+        found["pure"][1] += at_node[k]
         found["fraction_sd"] = np.sqrt(
             np.maximum(at_node @ fraction**2 - found["fraction"] ** 2, 0)
         )
@@ -253,11 +280,12 @@ def test_variances_of_pure_pixels_among_three_phases_are_not_inflated(three_by_p
 # -- calibration on the model's own data ---------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def own_data(three_by_pairs):
+@pytest.fixture(scope="module", params=["three_by_pairs", "three_with_tails"])
+def own_data(request):
     """Data drawn from the model, and what the pass makes of them."""
-    counts, fraction, composition = draw(three_by_pairs, 12_000, np.random.default_rng(9))
-    return three_by_pairs.engine.compute(counts), fraction, composition
+    setting = request.getfixturevalue(request.param)
+    counts, fraction, composition = draw(setting, 12_000, np.random.default_rng(9))
+    return setting.engine.compute(counts), fraction, composition
 
 
 def mean_ratio(squares, variances):

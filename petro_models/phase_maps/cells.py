@@ -6,7 +6,7 @@ the fraction's mean and variance inside it, so that a coarse grid is unbiased.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations, pairwise
 
@@ -25,6 +25,9 @@ neighbours can tell them apart."""
 FEW_PIXEL_EDGES = (0.0, 0.1, 0.5, 0.9, 1.0)
 MANY_PHASES = 8
 """Beyond so many phases pairs, which are many then, are cut into fewer cells."""
+TAIL_SHARE, TAIL_STRETCH = 0.05, 3.0
+"""Share of a heavy-tailed phase's pixels that scatter wider, and how many times: a normal
+distribution would rule out the cores of garnets, which are few and unlike the rest."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Cells:
         Weight of a cell inside its class (cell,).
     class_of_cell
         Index of the class of each cell, in the order of `classes`.
+    stretch
+        How many times wider the phases scatter in each cell than they mostly do (cell,).
     edges
         Where the fraction of the first phase of a pair is cut, 0 to 1; its cells ascend.
     """
@@ -54,6 +59,7 @@ class Cells:
     spread: np.ndarray
     share: np.ndarray
     class_of_cell: np.ndarray
+    stretch: np.ndarray
     has_fine_mixture: bool
     edges: tuple[float, ...]
 
@@ -72,6 +78,16 @@ class Cells:
     def is_pure(self) -> np.ndarray:
         """Whether each cell is one phase alone (cell,)."""
         return self.class_of_cell < len(self.phases)
+
+    @cached_property
+    def pure_phase(self) -> np.ndarray:
+        """1 where a cell is that phase alone (cell, phase)."""
+        return (self.class_of_cell[:, None] == np.arange(len(self.phases))).astype(float)
+
+    @cached_property
+    def heavy_tailed(self) -> tuple[int, ...]:
+        """Indices of the phases that have a second cell, in which they scatter wider."""
+        return tuple(self.class_of_cell[self.stretch > 1].tolist())
 
     @cached_property
     def pair_of_cell(self) -> np.ndarray:
@@ -98,6 +114,7 @@ def make_cells(
     *,
     triples: bool = True,
     fine_mixture: bool = True,
+    heavy_tailed: Sequence[int] = (),
     edges: Sequence[float] = EVEN_EDGES,
 ) -> Cells:
     """Lay out the cells of a map.
@@ -111,6 +128,8 @@ def make_cells(
         all their pairs may.
     triples, fine_mixture
         Whether these classes exist (they need three phases).
+    heavy_tailed
+        Indices of the phases of which some pure pixels scatter wider than the others.
     edges
         Where the fraction of a pair is cut into cells, 0 to 1.
     """
@@ -124,7 +143,10 @@ def make_cells(
     )
     rows: list[tuple[np.ndarray, np.ndarray, float, int]] = []
     for k in range(count):
-        rows.append((np.eye(count)[k], np.zeros((count, count)), 1.0, k))
+        most = 1 - TAIL_SHARE if k in heavy_tailed else 1.0
+        rows.append((np.eye(count)[k], np.zeros((count, count)), most, k))
+    for k in heavy_tailed:
+        rows.append((np.eye(count)[k], np.zeros((count, count)), TAIL_SHARE, k))
     for number, (j, k) in enumerate(chosen):
         direction = np.eye(count)[j] - np.eye(count)[k]
         for low, high in pairwise(edges):
@@ -140,8 +162,19 @@ def make_cells(
     if fine:
         rows.append((*_dirichlet(count, range(count), 1.0), 1.0, next_class))
     fraction, spread_of, share, class_of_cell = map(np.array, zip(*rows, strict=True))
+    stretch = np.ones(len(rows))
+    stretch[count : count + len(heavy_tailed)] = TAIL_STRETCH
     return Cells(
-        tuple(phases), chosen, threes, fraction, spread_of, share, class_of_cell, fine, tuple(edges)
+        tuple(phases),
+        chosen,
+        threes,
+        fraction,
+        spread_of,
+        share,
+        class_of_cell,
+        stretch,
+        fine,
+        tuple(edges),
     )
 
 
@@ -156,15 +189,22 @@ def _dirichlet(
     return mean, covariance
 
 
-def cells_of_pixels(cells: Cells) -> Cells:
-    """Lay out the same classes in the cells that pixels are computed in."""
+def with_heavy_tails(cells: Cells, heavy_tailed: Sequence[int]) -> Cells:
+    """Lay out the same cells, and wider ones of these phases."""
     return make_cells(
         cells.phases,
         cells.pairs,
         triples=bool(cells.triples),
         fine_mixture=cells.has_fine_mixture,
-        edges=PIXEL_EDGES if len(cells.phases) <= MANY_PHASES else FEW_PIXEL_EDGES,
+        heavy_tailed=heavy_tailed,
+        edges=cells.edges,
     )
+
+
+def cells_of_pixels(cells: Cells) -> Cells:
+    """Lay out the same classes in the cells that pixels are computed in."""
+    edges = PIXEL_EDGES if len(cells.phases) <= MANY_PHASES else FEW_PIXEL_EDGES
+    return with_heavy_tails(replace(cells, edges=edges), cells.heavy_tailed)
 
 
 @dataclass(frozen=True)

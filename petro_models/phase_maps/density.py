@@ -104,6 +104,7 @@ def counting_cells(
     fraction: Array,
     spread: Array,
     dead_share: Array,
+    stretch: Array,
     noise_share: float = 1.0,
 ) -> tuple[Array, Array]:
     """Give mean and covariance of what is observed in every cell of fractions.
@@ -116,10 +117,11 @@ def counting_cells(
         (c, k), (c, k, k).
     dead_share, noise_share
         As in `forward.with_counting`.
+    stretch
+        How many times wider the phases scatter in each cell (c,).
     """
-    return with_counting(
-        *mixed_moments(mean, covariance, fraction, spread), dead_share, noise_share
-    )
+    mixed = mixed_moments(mean, covariance, fraction, spread, stretch[:, None])
+    return with_counting(*mixed, dead_share, noise_share)
 
 
 def place_log_density(

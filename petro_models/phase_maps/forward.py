@@ -90,7 +90,11 @@ def phase_covariance(
 
 
 def mixed_moments(
-    mean: ArrayLike, covariance: ArrayLike, fraction: ArrayLike, spread: ArrayLike
+    mean: ArrayLike,
+    covariance: ArrayLike,
+    fraction: ArrayLike,
+    spread: ArrayLike,
+    stretch: ArrayLike = 1.0,
 ) -> tuple[Array, Array]:
     """Give mean (c, d) and covariance (c, d, d) of mixtures, before counting noise.
 
@@ -103,9 +107,11 @@ def mixed_moments(
         Of each phase, (k, d) and (k, d, d).
     fraction, spread
         Of each cell: mean fractions (c, k) and their covariance inside the cell (c, k, k).
+    stretch
+        How many times wider the phases scatter in each cell, of all or (c, 1).
     """
     square = jnp.asarray(fraction) ** 2 + jnp.diagonal(jnp.asarray(spread), axis1=1, axis2=2)
-    within = jnp.einsum("ck,kdf->cdf", square, covariance)
+    within = jnp.einsum("ck,kdf->cdf", jnp.asarray(stretch) ** 2 * square, covariance)
     between = jnp.einsum("kd,ckl,lf->cdf", mean, spread, mean)
     return jnp.asarray(fraction) @ jnp.asarray(mean), within + between
 

@@ -270,7 +270,7 @@ def _rough_sensitivity(
         e = elements.index(str(cation))
         ok = np.isfinite(measured[:, o])
         wt, counts = measured[ok, o], at_spots[ok, e]
-        if len(wt) > 4 and wt.std() > 1 and np.corrcoef(wt, counts)[0, 1] > 0.7:
+        if len(wt) > 4 and wt.std() > 0.1 and np.corrcoef(wt, counts)[0, 1] > 0.7:
             rough[e] = np.polyfit(wt, counts, 1)[0]
     return rough
 

@@ -107,12 +107,15 @@ class Observations:
 
 
 def cells_of(data: xr.Dataset, options: dict[str, str]) -> Cells:
-    """Lay out the cells for a problem's phases and options."""
+    """Lay out the cells for a problem's phases and options; heavy tails are known with anchors."""
+    known = "anchor_heavy_tailed" in data
+    tails = data["anchor_heavy_tailed"].to_numpy() if known else np.zeros(0, dtype=bool)
     everything = options["mixtures"] == "all"
     return make_cells(
         [str(name) for name in data["phase"].to_numpy()],
         triples=everything,
         fine_mixture=everything,
+        heavy_tailed=np.flatnonzero(tails).tolist(),
         edges=EVEN_EDGES if data.sizes["phase"] <= MANY_PHASES else FEW_EVEN_EDGES,
     )
 
@@ -127,15 +130,15 @@ def with_anchors(data: xr.Dataset, options: dict[str, str]) -> xr.Dataset:
     """Find the phases' anchors on the map and add them to the data (unless they are there)."""
     if "anchor_intensity" in data:
         return data
-    cells = cells_of(data, options)
     most = {"auto": 2, "two": 2, "one": 1, "none": 0}[options["axes"]]
+    cells = cells_of(data, options)
     anchors = find_anchors(
         flat_counts(data),
         data["first_intensity"].to_numpy(),
         cells,
         dead_share_of(data),
         data["rough_sensitivity"].to_numpy(),
-        [most] * len(cells.phases),
+        _axes_at_most(data, most),
     )
     numbers = [int((anchors.axis_phase[:i] == k).sum()) for i, k in enumerate(anchors.axis_phase)]
     names = [
@@ -148,6 +151,7 @@ def with_anchors(data: xr.Dataset, options: dict[str, str]) -> xr.Dataset:
             "anchor_dispersion": (("phase", "element"), anchors.dispersion, {"units": "1"}),
             "anchor_axis_loading": (("axis_name", "element"), anchors.axis_loading),
             "anchor_axis_phase": ("axis_name", anchors.axis_phase),
+            "anchor_heavy_tailed": ("phase", anchors.heavy_tailed),
             "anchor_class_weight": ("pixel_class", anchors.class_weight),
             "anchor_unknown_mean": ("element", anchors.unknown_mean),
             "anchor_unknown_sd": ("element", anchors.unknown_sd),
@@ -155,6 +159,12 @@ def with_anchors(data: xr.Dataset, options: dict[str, str]) -> xr.Dataset:
         {"axis_name": np.array(names, dtype=str), "pixel_class": np.array(cells.classes)},
     )
     return data.assign(added.data_vars).assign_coords(added.coords)
+
+
+def _axes_at_most(data: xr.Dataset, most: int) -> list[int]:
+    """Give the most axes of each phase: a phase of one formula has none."""
+    fixed = np.isfinite(data["formula_wt_percent"].to_numpy()).all(axis=1)
+    return np.where(fixed, 0, most).tolist()
 
 
 def anchors_of(data: xr.Dataset) -> Anchors:
@@ -167,6 +177,7 @@ def anchors_of(data: xr.Dataset) -> Anchors:
                 "dispersion",
                 "axis_phase",
                 "axis_loading",
+                "heavy_tailed",
                 "class_weight",
                 "unknown_mean",
                 "unknown_sd",

@@ -101,6 +101,7 @@ def pixel_log_density(
         cells.fraction,
         cells.spread,
         observations.dead_share,
+        cells.stretch,
     )
     inside = density.log_density(*moments, counts, counts_frame(observations))
     outside = unknown_log_density(counts, anchors.unknown_mean, anchors.unknown_sd)
@@ -130,10 +131,10 @@ def draw_counts(
     fraction = cells.fraction[inside] + _fraction_noise(observations, inside, rng)
     fraction = np.clip(fraction, 0, None)
     fraction /= fraction.sum(axis=1, keepdims=True)
-    z = rng.normal(size=(number, axis_counts.shape[0]))
-    emitted = np.asarray(intensity)[None] * (
-        1 + dispersion * rng.normal(size=(number, *dispersion.shape))
-    )
+    stretch = cells.stretch[inside]
+    z = stretch[:, None] * rng.normal(size=(number, axis_counts.shape[0]))
+    scatter = stretch[:, None, None] * rng.normal(size=(number, *dispersion.shape))
+    emitted = np.asarray(intensity)[None] * (1 + dispersion * scatter)
     emitted = emitted + np.einsum("ka,na,ae->nke", observations.axis_of_phase, z, axis_counts)
     dead = observations.dead_share
     true = np.asarray(forward.true_counts(np.maximum(emitted, 0.0), dead))

@@ -118,7 +118,10 @@ def _draw_once(
     fraction = np.clip(fraction, 0, None)
     fraction /= fraction.sum(axis=-1, keepdims=True)
     size = fraction.shape[-1]
-    mean, covariance = engine.state.moments_at(fraction.reshape(-1, size))
+    stretch = cells.stretch[cell]
+    mean, covariance = engine.state.moments_at(
+        fraction.reshape(-1, size), np.repeat(stretch, PROPOSALS)
+    )
     residual = np.repeat(counts, PROPOSALS, axis=0) - mean
     factor = np.linalg.cholesky(covariance)
     white = np.linalg.solve(factor, residual[..., None])[..., 0]
@@ -133,9 +136,10 @@ def _draw_once(
     phase_of_axis = observed.anchors.axis_phase
     loading = engine.state.parameters.axis_counts
     shift = chosen[:, phase_of_axis, None] * loading
-    gain = np.linalg.solve(covariance[flat], shift.swapaxes(1, 2)).swapaxes(1, 2)
+    prior = stretch[:, None, None] ** 2
+    gain = prior * np.linalg.solve(covariance[flat], shift.swapaxes(1, 2)).swapaxes(1, 2)
     place = np.einsum("nae,ne->na", gain, residual[flat])
-    left = np.eye(len(phase_of_axis)) - gain @ shift.swapaxes(1, 2)
+    left = prior * (np.eye(len(phase_of_axis)) - gain @ shift.swapaxes(1, 2))
     values, vectors = np.linalg.eigh(left)
     wide = vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
     place = place + np.einsum("nab,nb->na", wide, generator.normal(size=place.shape))

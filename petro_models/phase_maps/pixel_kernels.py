@@ -88,8 +88,9 @@ class Nodes(NamedTuple):
         stands for (m, g), and the lowest fraction (m,).
     outside
         1 for cells that the patch does not hold, 0 for the unknown class (cell + 1,).
-    phase_of_member, axis_of_own
-        1 where a member is that phase (m, k), and where one of the members' axes is that axis of
+    phase_of_member, phase_of_corner, axis_of_own
+        1 where a member is that phase (m, k), where one of the first nodes is that phase alone
+        (corner, k), and where one of the members' axes is that axis of
         all (q, a).
     composition, axis_composition
         wt% of the members (m, o), and its change along their axes (q, o).
@@ -107,6 +108,7 @@ class Nodes(NamedTuple):
     lowest: jax.Array
     outside: jax.Array
     phase_of_member: jax.Array
+    phase_of_corner: jax.Array
     axis_of_own: jax.Array
     composition: jax.Array
     axis_composition: jax.Array
@@ -238,7 +240,7 @@ def integrate(
     low, high = _quantiles(share, left, nodes)
     # Phases outside the patch have mass at zero; what little they hold is spread normally.
     half_width = NORMAL_QUANTILE * sd
-    held = nodes.phase_of_member.any(axis=0)
+    held, corners = nodes.phase_of_member.any(axis=0), len(nodes.phase_of_corner)
     low_outside = jnp.where(fraction > 0.05, jnp.maximum(fraction - half_width, 0.0), 0.0)
     high_outside = jnp.where(fraction > 0.01, jnp.minimum(fraction + half_width, 1.0), 0.0)
     return jnp.concatenate(
@@ -247,7 +249,7 @@ def integrate(
             sd,
             jnp.where(held, low @ nodes.phase_of_member, low_outside),
             jnp.where(held, high @ nodes.phase_of_member, high_outside),
-            jnp.where(held, share[:, :m] @ nodes.phase_of_member, rest @ cells.pure),
+            jnp.where(held, share[:, :corners] @ nodes.phase_of_corner, rest @ cells.pure),
             composition[:, :-1],
             variance + with_total(unseen),
             moment @ nodes.axis_of_own,

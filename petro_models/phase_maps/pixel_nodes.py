@@ -75,13 +75,16 @@ class MapState:
             self.observations.cells.fraction,
             self.observations.cells.spread,
             self.observations.dead_share,
+            self.observations.cells.stretch,
         )
 
-    def moments_at(self, fraction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Give mean and covariance of the counts at exact fractions (g, k)."""
+    def moments_at(
+        self, fraction: np.ndarray, stretch: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Give moments of the counts at exact fractions (g, k), the phases' scatter stretched."""
         none = np.zeros((len(fraction), fraction.shape[1], fraction.shape[1]))
         found = _counting_cells(
-            self.mean, self.covariance, fraction, none, self.observations.dead_share
+            self.mean, self.covariance, fraction, none, self.observations.dead_share, stretch
         )
         return np.asarray(found[0]), np.asarray(found[1])
 
@@ -95,7 +98,7 @@ def coarse_cells(state: MapState) -> Coarse:
     n_cells = len(cells.class_of_cell)
     rows = np.arange(n_cells)
     to_single = np.zeros((n_cells + 1, len(state.composition)))
-    to_single[rows[cells.is_pure], cells.fraction[cells.is_pure].argmax(axis=1)] = 1
+    to_single[:-1] = cells.pure_phase
     to_pair = np.zeros((n_cells + 1, max(1, len(cells.pairs))))
     to_triple = np.zeros((n_cells + 1, max(1, len(cells.triples))))
     paired, tripled = cells.pair_of_cell >= 0, cells.triple_of_cell >= 0
@@ -104,8 +107,7 @@ def coarse_cells(state: MapState) -> Coarse:
     # A pure pixel goes to the pair of its phase with the likeliest partner; half, so that a
     # pair that really holds it wins over two pure phases that each hold a half.
     for number, pair in enumerate(cells.pairs):
-        for k in pair:
-            to_pair[np.flatnonzero(cells.is_pure)[k], number] = 0.5
+        to_pair[:-1, number] += 0.5 * cells.pure_phase[:, list(pair)].sum(axis=1)
     log_peak = -log_root - 0.5 * size * density.LOG_TWO_PI
     parts = (
         density.coefficients(mean, covariance, state.frame),
@@ -142,7 +144,7 @@ def outside_cells(state: MapState) -> Outside:
         np.column_stack([middle, middle**2]),
         np.column_stack([along, 2 * middle * along]),
         along**2,
-        np.eye(len(direction))[:, cells.is_pure],
+        cells.pure_phase,
     )
     return Outside(*(jnp.asarray(part, dtype=jnp.float32) for part in parts))
 
@@ -167,9 +169,10 @@ def nodes_of_patch(
     """
     cells, count = state.observations.cells, len(state.composition)
     weight = np.log(np.maximum(state.parameters.class_weight, 1e-300))
-    corners = Patch(members, np.eye(count)[list(members)], weight[list(members)])
-    parts, extra = [corners], [0.0]
-    cell_of_node = list(np.flatnonzero(cells.is_pure)[list(members)])
+    pure = np.flatnonzero(np.isin(cells.class_of_cell, members))
+    corner_weight = weight[cells.class_of_cell[pure]] + np.log(cells.share[pure])
+    parts, extra = [Patch(members, cells.fraction[pure], corner_weight)], [0.0]
+    cell_of_node = list(pure)
     for pair in (pair for pair in cells.pairs if set(pair) <= set(members)):
         nodes = per_pair if len(members) == 2 else EDGE_NODES
         parts.append(pair_patch(count, pair, nodes))
@@ -185,7 +188,7 @@ def nodes_of_patch(
     log_weight = np.concatenate(
         [patch.log_share + more for patch, more in zip(parts, extra, strict=True)]
     )
-    return _nodes(state, members, fraction, log_weight, np.array(cell_of_node))
+    return _nodes(state, members, fraction, log_weight, np.array(cell_of_node), len(pure))
 
 
 def _nodes(
@@ -194,24 +197,29 @@ def _nodes(
     fraction: np.ndarray,
     log_weight: np.ndarray,
     cell_of_node: np.ndarray,
+    n_corners: int,
 ) -> tuple[Nodes, np.ndarray]:
-    dead, n_corners = state.observations.dead_share, len(members)
+    dead = state.observations.dead_share
     cells = np.unique(cell_of_node)
     outside = np.ones(len(state.observations.cells.class_of_cell) + 1)
     outside[cells], outside[-1] = 0.0, 0.0
-    mean, covariance = state.moments_at(fraction)
+    stretch = state.observations.cells.stretch[cell_of_node]
+    mean, covariance = state.moments_at(fraction, stretch)
     own = fraction[:, list(members)]
     bins = _bins(own, n_corners)
-    bin_fraction = bins.T @ fraction / bins.sum(axis=0)[:, None]
+    bin_fraction, bin_stretch = (
+        bins.T @ part / bins.sum(axis=0)[:, None] for part in (fraction, stretch[:, None])
+    )
     axis_phase = state.observations.anchors.axis_phase
     axes = np.flatnonzero(np.isin(axis_phase, members))
-    bin_mean, bin_covariance = state.moments_at(bin_fraction)
+    bin_mean, bin_covariance = state.moments_at(bin_fraction, bin_stretch[:, 0])
     loading = np.asarray(state.parameters.axis_counts).reshape(-1, len(dead))[axes]
     stretch = (1 + state.mean[axis_phase[axes]] * dead) ** 2
     slope = 1 / (1 + bin_fraction @ state.mean * dead) ** 2
     axis_fraction = bin_fraction[:, axis_phase[axes]]
     shift = axis_fraction[:, :, None] * (loading * stretch)[None] * slope[:, None, :]
-    gain = np.linalg.solve(bin_covariance, shift.swapaxes(1, 2)).swapaxes(1, 2)
+    prior = bin_stretch[:, :, None] ** 2
+    gain = prior * np.linalg.solve(bin_covariance, shift.swapaxes(1, 2)).swapaxes(1, 2)
     # The gain is smooth over a bin; the expected counts it is applied to are each node's own.
     drift = np.einsum("gb,bqe,gbe->gq", bins, gain, bin_mean[None] - mean[:, None])
     before, width, lowest = _spans(own.T, n_corners)
@@ -222,12 +230,13 @@ def _nodes(
         _averages(own, fraction[:, axis_phase[axes]], bins, drift),
         bin_mean,
         gain,
-        np.eye(len(axes)) - gain @ shift.swapaxes(1, 2),
+        prior * (np.eye(len(axes)) - gain @ shift.swapaxes(1, 2)),
         before,
         width,
         lowest,
         outside,
         np.eye(len(state.composition))[list(members)],
+        fraction[:n_corners],
         np.eye(len(axis_phase))[axes],
         state.composition[list(members)],
         state.axis_composition[axes],
@@ -239,7 +248,7 @@ def _bins(fraction: np.ndarray, n_corners: int) -> np.ndarray:
     """Group the nodes: each corner alone, the others by the fractions of the members, (g, b)."""
     place = np.minimum((fraction * POSITION_BINS).astype(int), POSITION_BINS - 1)
     code = place @ (POSITION_BINS ** np.arange(fraction.shape[1]))
-    code[:n_corners] = -1 - np.arange(n_corners)
+    code[:n_corners] = np.arange(n_corners) - n_corners
     groups = np.unique(code)
     return (code[:, None] == groups).astype(float)
 

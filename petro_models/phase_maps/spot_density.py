@@ -41,6 +41,7 @@ def spot_cells(
         cells.fraction,
         cells.spread,
         observations.dead_share,
+        cells.stretch,
         noise_share,
     )
     # The spot and the pixel see somewhat different fractions where phases meet.
@@ -191,7 +192,7 @@ def spot_pure_probability(
     _, chance = _spot_chance(observations, parameters, spots)
     weight = np.exp(chance - chance.max(axis=(1, 2), keepdims=True)).sum(axis=1)
     weight /= weight.sum(axis=1, keepdims=True)
-    return weight[:, :-1][:, observations.cells.is_pure].T
+    return (weight[:, :-1] @ observations.cells.pure_phase).T
 
 
 def _draw_analyses(
