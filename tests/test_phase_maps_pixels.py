@@ -12,6 +12,7 @@ from petro_models.phase_maps.cells import TAIL_SHARE, TAIL_STRETCH, with_heavy_t
 from petro_models.phase_maps.forward import SKEWNESS_ALLOWANCE
 from petro_models.phase_maps.observations import flat_counts
 from petro_models.phase_maps.pixel_density import MapParameters
+from petro_models.phase_maps.pixel_draws import draw_once
 from petro_models.phase_maps.pixels import PixelEngine
 from petro_models.phase_maps.simulate import simulate_phase_maps
 
@@ -368,6 +369,24 @@ def test_pixels_that_no_phase_explains_are_unknown_and_the_models_own_are_not(th
     assert (answers.evidence < -20).all()
     own, _, _ = draw(three_by_pairs, 2000, np.random.default_rng(3))
     assert three_by_pairs.engine.compute(own).unknown.mean() < UNKNOWN_SHARE
+
+
+def test_draws_of_pure_pixels_in_the_tails_have_the_moments_of_the_pass(two):
+    counts, _, _ = draw(two, 20_000, np.random.default_rng(12))
+    counts = counts[counts[:, 2] > INTENSITY[1, 2] + 3 * LOADING[0, 2]]
+    pure = two.engine.compute(counts).pure[:, 1] > 0.97
+    assert pure.sum() > 20
+    answers, number = two.engine.compute(counts[pure]), 500
+    _, composition = draw_once(
+        two.engine, np.repeat(counts[pure], number, axis=0), None, np.random.default_rng(3)
+    )
+    drawn = composition.reshape(-1, number, 4)
+    sd = np.sqrt(answers.composition_variance)
+    # The further half moves by more than two standard deviations of the axis.
+    assert np.median(answers.axis_moment) > 2
+    # Five standard errors of the draws, and the cells' coarser grid of fractions.
+    np.testing.assert_array_less(np.abs(drawn.mean(axis=1) - answers.composition), 0.3 * sd + 0.02)
+    np.testing.assert_allclose(np.median(drawn.std(axis=1) / sd, axis=0), 1, atol=0.1)
 
 
 # -- the shape of the answers --------------------------------------------------------------------

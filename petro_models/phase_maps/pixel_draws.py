@@ -76,7 +76,7 @@ def draw_pixels(
         hidden = hidden_scatter(spots.scatter, spots.composition, observed)
         engine = PixelEngine(observed, maps, spots.composition, spots.axis_composition, hidden)
         parts = [
-            _draw_once(
+            draw_once(
                 engine,
                 counts[start : start + PIXELS_AT_ONCE],
                 None if near is None else near[start : start + PIXELS_AT_ONCE],
@@ -100,7 +100,7 @@ def draw_pixels(
     )
 
 
-def _draw_once(
+def draw_once(
     engine: PixelEngine,
     counts: np.ndarray,
     neighbours: np.ndarray | None,

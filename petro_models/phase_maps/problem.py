@@ -54,7 +54,9 @@ class PhaseMaps(InverseProblem):
         A pixel that shows each phase, as `read_phase_seeds` gives them.
     axes
         Axes of solid solution of each phase: ``auto`` (as many as the counts call for, at most
-        two), ``one``, ``two`` (at most so many) or ``none``.
+        two), ``one``, ``two`` (at most so many) or ``none``. A phase with axes has heavy tails if
+        they explain pixels that nothing else does (`anchors.find_anchors`); one of a formula has
+        neither.
     mixtures
         ``all``: pixels of two and three phases and fine-grained mixtures; ``pairs``: two only.
     neighbours

@@ -254,7 +254,11 @@ def phase_source_table(data: xr.Dataset) -> Table:
             seed = f"{float(data['seed_column'][k]):.0f}, {float(data['seed_row'][k]):.0f}"
         formula = bool(np.isfinite(data["formula_wt_percent"][k]).any())
         density = number(float(data["density_kg_m3"][k]), 4)
-        axes = sum(str(axis).rpartition(" ")[0] == name for axis in data["axis_name"].to_numpy())
+        axes = str(
+            sum(str(axis).rpartition(" ")[0] == name for axis in data["axis_name"].to_numpy())
+        )
+        if "anchor_heavy_tailed" in data and data["anchor_heavy_tailed"][k]:
+            axes += ", heavy tails"
         rows.append(
             [
                 Cell(name, "strong"),
@@ -262,7 +266,7 @@ def phase_source_table(data: xr.Dataset) -> Table:
                 seed,
                 "given" if formula else "–",
                 density,
-                str(axes),
+                axes,
             ]
         )
     columns = [
