@@ -2,7 +2,9 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +16,7 @@ from pymc_extras.prior import Prior, UnsupportedDistributionError
 from pytensor.tensor import TensorVariable
 
 from petro_models.errors import PriorError, UnknownPriorError, nearest
+from petro_models.inference.probit import Probit
 
 type PriorValue = Prior | float | xr.DataArray
 """A distribution, one known number, or known numbers labelled by a dim's coordinate."""
@@ -139,7 +142,12 @@ class Priors(MutableMapping[str, PriorValue]):
     def create(self, name: str) -> TensorVariable | np.ndarray:
         """Create the quantity inside a PyMC model: a random variable or known numbers."""
         value = self[name]
-        return value.create_variable(name) if isinstance(value, Prior) else self.known(name)
+        if not isinstance(value, Prior):
+            return self.known(name)
+        if value.distribution == "Uniform":
+            value = copy(value)
+            value.pymc_distribution = partial(pm.Uniform, default_transform=Probit())
+        return value.create_variable(name)
 
     def describe(self, name: str) -> str:
         """Write one prior as a reader would say it, e.g. ``Normal(mu=0, sigma=0.5; sample)``."""

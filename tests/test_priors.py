@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pymc as pm
 import pytest
+from scipy.stats import norm
 
 import petro_models as petro
 from petro_models import Prior
@@ -29,6 +30,23 @@ def test_a_prior_and_a_number_both_reach_the_model(grant_problem: petro.MassTran
     log_prior = grant_problem.model.compile_logp(vars=[grant_problem.model["mass_change"]])(point)
     # Normal(0, 0.3) one standard deviation out.
     assert log_prior == pytest.approx(-0.5 - np.log(0.3 * np.sqrt(2 * np.pi)))
+
+
+def test_a_uniform_prior_is_standard_normal_where_samplers_move(
+    grant_problem: petro.MassTransfer,
+) -> None:
+    grant_problem.priors["tolerance"] = Prior("Uniform", lower=0.01, upper=0.05)
+    model = grant_problem.model
+    (tolerance,) = (rv for rv in model.free_RVs if rv.name == "tolerance")
+    value, transform = model.rvs_to_values[tolerance], model.rvs_to_transforms[tolerance]
+    log_prior = model.compile_logp(vars=[tolerance])
+    at = np.array([-6.0, -1.0, 0.0, 2.5, 5.0])
+    found = [log_prior(model.initial_point() | {value.name: z}) for z in at]
+    np.testing.assert_allclose(found, norm.logpdf(at), atol=1e-12)
+    natural = transform.backward(at, *tolerance.owner.inputs).eval()
+    np.testing.assert_allclose(natural, 0.01 + 0.04 * norm.cdf(at), rtol=1e-12)
+    back = transform.forward(natural, *tolerance.owner.inputs).eval()
+    np.testing.assert_allclose(back, at, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize(
