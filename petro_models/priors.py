@@ -145,6 +145,7 @@ class Priors(MutableMapping[str, PriorValue]):
         if not isinstance(value, Prior):
             return self.known(name)
         if value.distribution == "Uniform":
+            # Its edge is reached seldom in PyMC's logit, which has a long tail there.
             value = copy(value)
             value.pymc_distribution = partial(pm.Uniform, default_transform=Probit())
         return value.create_variable(name)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from petro_models import PhaseMaps
+from petro_models.phase_maps.cells import TAIL_STRETCH
 from petro_models.phase_maps.pixels import PixelEngine
 from petro_models.phase_maps.simulate import simulate_phase_maps
 from petro_models.phase_maps.smoothing import STEPS, learn_field, smooth, smoothed_compositions
@@ -43,6 +44,22 @@ def test_positions_that_are_independent_are_left_as_they_are(generator):
     np.testing.assert_allclose(mean, position, atol=0.3)
     assert np.sqrt(np.mean((mean - position) ** 2)) < 0.07
     np.testing.assert_allclose(variance[10:-10, 10:-10], NOISE / (1 + NOISE), rtol=0.1)
+
+
+def test_a_core_in_heavy_tails_keeps_its_position(generator):
+    field, _ = draw_field(generator, 40, 0.8, 4.0)
+    core = np.hypot(*np.mgrid[-20:20, -20:20]) < 5
+    field[core] = 8.0
+    # The pass estimates far pixels with a prior that is three times wider.
+    shrunk = np.where(core, TAIL_STRETCH**2 / (TAIL_STRETCH**2 + NOISE), 1 / (1 + NOISE))
+    position = shrunk * noisy(field, generator)
+    left = NOISE / (1 + NOISE)
+    _, mean, _ = smooth(position, np.ones(core.shape, bool), left, TAIL_STRETCH)
+    inside = np.hypot(*np.mgrid[-20:20, -20:20]) < 3
+    # Some 29 pixels of noise 0.7, averaged with their neighbours.
+    assert mean[inside].mean() == pytest.approx(8.0, abs=0.5)
+    _, taken_for_near, _ = smooth(position, np.ones(core.shape, bool), left)
+    assert taken_for_near[inside].mean() > 10
 
 
 def test_a_pixel_is_the_mean_of_the_field_given_the_counts_about_it(generator):

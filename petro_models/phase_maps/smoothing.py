@@ -20,6 +20,7 @@ import numpy as np
 import xarray as xr
 from scipy.optimize import least_squares
 
+from petro_models.phase_maps.cells import TAIL_STRETCH
 from petro_models.phase_maps.pixels import PixelEngine
 
 PURE = 0.9
@@ -27,6 +28,8 @@ PURE = 0.9
 FEWEST_PIXELS = 100
 FURTHEST = 2
 """Pixels to the furthest neighbour that is used."""
+FAR = 2.5
+"""Positions beyond this, in a phase of heavy tails, were estimated with the wider cell's prior."""
 ABSENT = 1e9
 """Noise variance of a pixel that is not the phase."""
 LENGTHS = (0.2, 100.0)
@@ -79,6 +82,7 @@ def smoothed_compositions(
     composition = maps["composition"].to_numpy().astype(float)
     variance = maps["composition_sd"].to_numpy().astype(float) ** 2
     axis_phase = engine.state.observations.anchors.axis_phase
+    heavy_tailed = engine.state.observations.cells.heavy_tailed
     lengths = np.full(len(axis_phase), np.nan)
     for k in np.unique(axis_phase):
         axes = np.flatnonzero(axis_phase == k)
@@ -93,7 +97,8 @@ def smoothed_compositions(
         before = np.einsum("qr,qyx->ryx", turn, position)
         after, remaining = np.empty_like(before), np.empty_like(before)
         for r in range(len(axes)):
-            field, after[r], remaining[r] = smooth(before[r], is_phase, left[r])
+            stretch = TAIL_STRETCH if k in heavy_tailed else 1.0
+            field, after[r], remaining[r] = smooth(before[r], is_phase, left[r], stretch)
             lengths[axes[r]] = field.length if field.shared else 0.0
         along = np.einsum("qr,qo->ro", turn, engine.state.axis_composition[axes])
         moved = np.einsum("ryx,ro->oyx", (after - before) * fraction, along)
@@ -121,7 +126,7 @@ def smoothed_compositions(
 
 
 def smooth(
-    position: np.ndarray, is_phase: np.ndarray, left: float
+    position: np.ndarray, is_phase: np.ndarray, left: float, stretch: float = 1.0
 ) -> tuple[Field, np.ndarray, np.ndarray]:
     """Smooth positions along one axis.
 
@@ -133,6 +138,8 @@ def smooth(
         Where the map is the phase (y, x).
     left
         The variance that a pixel's own counts leave, 0 to 1.
+    stretch
+        How many times wider the prior of far pixels is.
 
     Returns
     -------
@@ -142,7 +149,8 @@ def smooth(
     """
     known = max(1.0 - left, 1e-6)
     noise = left / known
-    observed = position / known
+    wider = stretch**2 / (stretch**2 + noise)
+    observed = position / np.where(np.abs(position) > FAR, wider, known)
     field = learn_field(observed, is_phase, noise)
     present = _shifted(is_phase)
     code = (present * 2.0 ** np.arange(len(STEPS))[:, None, None]).sum(axis=0).astype(int)
