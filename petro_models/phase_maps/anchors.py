@@ -228,11 +228,13 @@ def _heavy_tails(
     zoned: Sequence[int],
 ) -> np.ndarray:
     """Tell of which phases some pixels, that nothing explains, only lie far from the mean (k,)."""
+    found = np.zeros(len(cells.phases), dtype=bool)
     before = _responsibilities(anchors, covariance, cells, dead_share, values)
+    unexplained = before[:, -1] > 0.5
+    if not zoned or not unexplained.any():
+        return found
     tailed = with_heavy_tails(cells, zoned)
     after = _responsibilities(anchors, wide, tailed, dead_share, values)
-    found = np.zeros(len(cells.phases), dtype=bool)
-    unexplained = before[:, -1] > 0.5
     for row, k in enumerate(zoned, start=len(cells.phases)):
         pure, wider = before[:, k], after[:, k] + after[:, row]
         gained = wider[unexplained].sum()

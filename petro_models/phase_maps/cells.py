@@ -6,7 +6,7 @@ the fraction's mean and variance inside it, so that a coarse grid is unbiased.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations, pairwise
 
@@ -189,22 +189,24 @@ def _dirichlet(
     return mean, covariance
 
 
-def with_heavy_tails(cells: Cells, heavy_tailed: Sequence[int]) -> Cells:
-    """Lay out the same cells, and wider ones of these phases."""
+def with_heavy_tails(
+    cells: Cells, heavy_tailed: Sequence[int], edges: Sequence[float] | None = None
+) -> Cells:
+    """Lay out the same classes with wider cells of these phases, and pairs cut at other edges."""
     return make_cells(
         cells.phases,
         cells.pairs,
         triples=bool(cells.triples),
         fine_mixture=cells.has_fine_mixture,
         heavy_tailed=heavy_tailed,
-        edges=cells.edges,
+        edges=cells.edges if edges is None else edges,
     )
 
 
 def cells_of_pixels(cells: Cells) -> Cells:
     """Lay out the same classes in the cells that pixels are computed in."""
     edges = PIXEL_EDGES if len(cells.phases) <= MANY_PHASES else FEW_PIXEL_EDGES
-    return with_heavy_tails(replace(cells, edges=edges), cells.heavy_tailed)
+    return with_heavy_tails(cells, cells.heavy_tailed, edges)
 
 
 @dataclass(frozen=True)

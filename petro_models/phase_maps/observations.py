@@ -26,6 +26,7 @@ WINDOW_RADIUS = 2.3
 """Places around a spot that are considered, pixels."""
 FEWEST_OF_A_CLASS = 300
 MATRIX_SCATTER = 0.06
+TAILS = "anchor_heavy_tailed"
 SURE = 0.6
 
 
@@ -108,8 +109,7 @@ class Observations:
 
 def cells_of(data: xr.Dataset, options: dict[str, str]) -> Cells:
     """Lay out the cells for a problem's phases and options; heavy tails are known with anchors."""
-    known = "anchor_heavy_tailed" in data
-    tails = data["anchor_heavy_tailed"].to_numpy() if known else np.zeros(0, dtype=bool)
+    tails = data[TAILS].to_numpy() if TAILS in data else np.zeros(0, dtype=bool)
     everything = options["mixtures"] == "all"
     return make_cells(
         [str(name) for name in data["phase"].to_numpy()],
@@ -129,7 +129,9 @@ def dead_share_of(data: xr.Dataset) -> np.ndarray:
 def with_anchors(data: xr.Dataset, options: dict[str, str]) -> xr.Dataset:
     """Find the phases' anchors on the map and add them to the data (unless they are there)."""
     if "anchor_intensity" in data:
-        return data
+        # Fits stored before phases could have heavy tails had none.
+        none = xr.DataArray(np.zeros(data.sizes["phase"], dtype=bool), dims="phase")
+        return data if TAILS in data else data.assign({TAILS: none})
     most = {"auto": 2, "two": 2, "one": 1, "none": 0}[options["axes"]]
     cells = cells_of(data, options)
     anchors = find_anchors(
@@ -151,7 +153,7 @@ def with_anchors(data: xr.Dataset, options: dict[str, str]) -> xr.Dataset:
             "anchor_dispersion": (("phase", "element"), anchors.dispersion, {"units": "1"}),
             "anchor_axis_loading": (("axis_name", "element"), anchors.axis_loading),
             "anchor_axis_phase": ("axis_name", anchors.axis_phase),
-            "anchor_heavy_tailed": ("phase", anchors.heavy_tailed),
+            TAILS: ("phase", anchors.heavy_tailed),
             "anchor_class_weight": ("pixel_class", anchors.class_weight),
             "anchor_unknown_mean": ("element", anchors.unknown_mean),
             "anchor_unknown_sd": ("element", anchors.unknown_sd),

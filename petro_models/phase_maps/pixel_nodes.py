@@ -203,22 +203,21 @@ def _nodes(
     cells = np.unique(cell_of_node)
     outside = np.ones(len(state.observations.cells.class_of_cell) + 1)
     outside[cells], outside[-1] = 0.0, 0.0
-    stretch = state.observations.cells.stretch[cell_of_node]
-    mean, covariance = state.moments_at(fraction, stretch)
+    wider = state.observations.cells.stretch[cell_of_node]
+    mean, covariance = state.moments_at(fraction, wider)
     own = fraction[:, list(members)]
     bins = _bins(own, n_corners)
-    bin_fraction, bin_stretch = (
-        bins.T @ part / bins.sum(axis=0)[:, None] for part in (fraction, stretch[:, None])
-    )
+    mean_of_bin = bins.T / bins.sum(axis=0)[:, None]
+    bin_fraction, bin_wider = mean_of_bin @ fraction, mean_of_bin @ wider
     axis_phase = state.observations.anchors.axis_phase
     axes = np.flatnonzero(np.isin(axis_phase, members))
-    bin_mean, bin_covariance = state.moments_at(bin_fraction, bin_stretch[:, 0])
+    bin_mean, bin_covariance = state.moments_at(bin_fraction, bin_wider)
     loading = np.asarray(state.parameters.axis_counts).reshape(-1, len(dead))[axes]
     stretch = (1 + state.mean[axis_phase[axes]] * dead) ** 2
     slope = 1 / (1 + bin_fraction @ state.mean * dead) ** 2
     axis_fraction = bin_fraction[:, axis_phase[axes]]
     shift = axis_fraction[:, :, None] * (loading * stretch)[None] * slope[:, None, :]
-    prior = bin_stretch[:, :, None] ** 2
+    prior = bin_wider[:, None, None] ** 2
     gain = prior * np.linalg.solve(bin_covariance, shift.swapaxes(1, 2)).swapaxes(1, 2)
     # The gain is smooth over a bin; the expected counts it is applied to are each node's own.
     drift = np.einsum("gb,bqe,gbe->gq", bins, gain, bin_mean[None] - mean[:, None])

@@ -96,8 +96,8 @@ def smoothed_compositions(
         left, turn = np.linalg.eigh(spread)
         before = np.einsum("qr,qyx->ryx", turn, position)
         after, remaining = np.empty_like(before), np.empty_like(before)
+        stretch = TAIL_STRETCH if k in heavy_tailed else 1.0
         for r in range(len(axes)):
-            stretch = TAIL_STRETCH if k in heavy_tailed else 1.0
             field, after[r], remaining[r] = smooth(before[r], is_phase, left[r], stretch)
             lengths[axes[r]] = field.length if field.shared else 0.0
         along = np.einsum("qr,qo->ro", turn, engine.state.axis_composition[axes])
