@@ -274,3 +274,36 @@ def test_exchange_of_elements_is_an_axis_and_specks_of_one_element_are_dispersio
     assert anchors.dispersion[1, 2] * anchors.intensity[1, 2] > 10
     none = find_anchors(counts, np.stack([garnet, quartz]), cells, np.zeros(3), sensitivity, [0, 0])
     assert none.axis_phase.size == 0
+
+
+def test_a_phase_whose_seed_lies_beside_a_speck_is_found_all_the_same(generator):
+    """In the Alpine map the seed of quartz has six times the Ca of any other quartz."""
+    cells = make_cells(["mica", "quartz"])
+    mica, quartz = np.array([1750.0, 1050.0, 400.0, 90.0]), np.array([3700.0, 60.0, 30.0, 95.0])
+    share = generator.uniform(size=(400, 1))
+    pure = np.repeat([mica, quartz], [3000, 1000], axis=0)
+    counts = generator.poisson(np.concatenate([pure, share * mica + (1 - share) * quartz]))
+    speck = np.array([0.0, 0.0, 0.0, 500.0])
+    sensitivity = np.array([38.0, 38.0, 38.0, 10.0])
+    anchors = find_anchors(
+        counts, np.stack([mica, quartz + speck]), cells, np.zeros(4), sensitivity, [2, 2]
+    )
+    np.testing.assert_allclose(anchors.intensity, [mica, quartz], rtol=0.02)
+    assert anchors.class_weight[1] == pytest.approx(1000 / 4400, rel=0.05)
+    # No pixel is like a phase that is wrong in two elements of four: it stays what it was.
+    speck[2] = 500.0
+    other = find_anchors(
+        counts, np.stack([mica, quartz + speck]), cells, np.zeros(4), sensitivity, [2, 2]
+    )
+    np.testing.assert_array_equal(other.intensity[1], quartz + speck)
+
+
+def test_what_spots_of_small_grains_err_by_is_no_axis_of_solid_solution(generator):
+    """Spots of small grains see their neighbours too: quartz with 14 % less Si, and some Al."""
+    cells = make_cells(["mica", "quartz"])
+    mica, quartz = np.array([1750.0, 1050.0, 400.0]), np.array([3700.0, 60.0, 30.0])
+    counts = generator.poisson(np.repeat([mica, quartz], 3000, axis=0))
+    first = np.stack([mica, quartz + np.array([-500.0, 40.0, 15.0])])
+    anchors = find_anchors(counts, first, cells, np.zeros(3), np.full(3, 38.0), [2, 2])
+    assert anchors.axis_phase.size == 0
+    np.testing.assert_allclose(anchors.intensity[1], quartz, atol=5 * np.sqrt(3700 / 3000))

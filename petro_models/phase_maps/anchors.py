@@ -22,8 +22,14 @@ ITERATIONS = 40
 LARGEST_SCATTER, LARGEST_RELATIVE = 2.5, 0.05
 """Standard deviation inside a phase, wt%, at most, or relative if that is more: with yet more a
 phase takes in its mixtures."""
-LARGEST_MOVE = 3.0
-"""A phase's mean moves at most so far from what it was introduced as, wt%."""
+LARGEST_MOVE, LARGEST_RELATIVE_MOVE = 3.0, 0.15
+"""A phase's mean moves at most so far from what it was introduced as, wt%, or relative if that is
+more: spots of small grains see their neighbours too. Short of its mean, the rest is an axis."""
+FEWEST_PIXELS = 30
+"""A phase's mean and scatter are taken from so many pixels or more."""
+OTHERWISE, NEAREST_PIXELS = 0.25, 100
+"""Share of the elements in which a first guess may be wrong altogether, and from how many pixels
+most like it in the others a better one is taken."""
 SMALLEST_DISPERSION = 0.004
 AXIS_GAIN = 0.5
 """An axis is kept if its variance is at least this share of the counting noise."""
@@ -91,8 +97,9 @@ def find_anchors(
 ) -> Anchors:
     """Refine rough intensities of the phases by expectation-maximisation.
 
-    A zoned phase has heavy tails if pixels that nothing explains then lie in them, and few that
-    are mixtures: so cores of garnets are garnet.
+    A phase that no pixel is like, as its seed lies beside a speck, is sought among pixels like it
+    in most elements. A zoned phase has heavy tails if pixels that nothing explains then lie in
+    them, and few that are mixtures: so cores of garnets are garnet.
 
     Parameters
     ----------
@@ -117,6 +124,7 @@ def find_anchors(
     mean, sd = values.mean(axis=0), values.std(axis=0)
     size = intensity.shape[1]
     first = np.maximum(intensity, 0.5)
+    room = room_to_move(first, sensitivity)
     anchors = Anchors(
         intensity=first,
         dispersion=np.full(first.shape, 0.08),
@@ -134,11 +142,23 @@ def find_anchors(
         for _ in range(ITERATIONS):
             responsibility = _responsibilities(anchors, covariance, cells, dead_share, values)
             anchors, covariance = _update(
-                anchors, covariance, cells, dead_share, values, responsibility, first, sensitivity
+                anchors,
+                covariance,
+                cells,
+                dead_share,
+                values,
+                responsibility,
+                (first - room, first + room),
+                sensitivity,
             )
         return anchors, covariance
 
     anchors, covariance = refined(anchors, anchors.covariance(), cells)
+    seen = _seen_instead(anchors, covariance, cells, dead_share, values, room)
+    if np.isfinite(seen).any():
+        first = np.where(np.isfinite(seen), seen, first)
+        found = np.where(np.isfinite(seen), seen, anchors.intensity)
+        anchors, covariance = refined(replace(anchors, intensity=found), covariance, cells)
     zoned = np.flatnonzero(axes_at_most).tolist()
     wide = covariance + np.diag((WIDENED * sensitivity) ** 2)
     tails = _heavy_tails(anchors, covariance, wide, cells, dead_share, values, zoned)
@@ -148,6 +168,12 @@ def find_anchors(
         wider = with_heavy_tails(cells, np.flatnonzero(tails).tolist())
         anchors, covariance = refined(replace(anchors, heavy_tailed=tails), covariance, wider)
     return _with_axes(anchors, covariance, dead_share, axes_at_most)
+
+
+def room_to_move(first: np.ndarray, sensitivity: np.ndarray) -> np.ndarray:
+    """Give how far each phase's mean counts may move from a first guess of them (k, e)."""
+    room = np.maximum(LARGEST_MOVE * sensitivity, LARGEST_RELATIVE_MOVE * first)
+    return room + 3 * np.sqrt(first) + 2
 
 
 def class_probabilities(
@@ -218,6 +244,32 @@ def _responsibilities(
     return np.concatenate([np.asarray(block) for block in blocks])
 
 
+def _seen_instead(
+    anchors: Anchors,
+    covariance: np.ndarray,
+    cells: Cells,
+    dead_share: np.ndarray,
+    values: np.ndarray,
+    room: np.ndarray,
+) -> np.ndarray:
+    """Give counts of phases that hold no pixel, from unexplained ones like them, else NaN (k, e).
+
+    A seed may lie beside a speck: in an element or two no pixel of its phase is like it then.
+    """
+    responsibility = _responsibilities(anchors, covariance, cells, dead_share, values)
+    unexplained = values[responsibility[:, -1] > 0.5]
+    held = (responsibility[:, :-1] @ cells.pure_phase).sum(axis=0)
+    seen = np.full(anchors.intensity.shape, np.nan)
+    for k in np.flatnonzero(held < FEWEST_PIXELS).tolist():
+        known = anchors.intensity[k]
+        unlike = (np.abs(unexplained - known) > room[k]).mean(axis=1)
+        near = unexplained[unlike <= OTHERWISE]
+        if len(near) >= FEWEST_PIXELS:
+            distance = ((np.sqrt(near) - np.sqrt(known)) ** 2).sum(axis=1)
+            seen[k] = np.median(near[np.argsort(distance)[:NEAREST_PIXELS]], axis=0)
+    return seen
+
+
 def _heavy_tails(
     anchors: Anchors,
     covariance: np.ndarray,
@@ -255,7 +307,7 @@ def _update(
     dead_share: np.ndarray,
     values: np.ndarray,
     responsibility: np.ndarray,
-    first: np.ndarray,
+    bounds: tuple[np.ndarray, np.ndarray],
     sensitivity: np.ndarray,
 ) -> tuple[Anchors, np.ndarray]:
     """Take means and scatter of every phase from the pixels that are purely it."""
@@ -266,12 +318,11 @@ def _update(
     for k in range(len(cells.phases)):
         share = responsibility[:, :-1] @ cells.pure_phase[:, k]
         total = share.sum()
-        if total < 30:
+        if total < FEWEST_PIXELS:
             continue
         mean = share @ values / total
         # Anchored: no phase moves far from what it was introduced as.
-        room = LARGEST_MOVE * sensitivity + 3 * np.sqrt(first[k]) + 2
-        intensity[k] = np.clip(mean, first[k] - room, first[k] + room)
+        intensity[k] = np.clip(mean, bounds[0][k], bounds[1][k])
         residual = values - intensity[k]
         scatter = (residual * share[:, None]).T @ residual / total
         noise = np.asarray(counting_variance(intensity[k], dead_share))

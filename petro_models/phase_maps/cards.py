@@ -295,5 +295,5 @@ def data_card(data: xr.Dataset) -> Card:
     blocks += [tables.counts_table(data), tables.phase_source_table(data)]
     notes = [line for line in str(data.attrs.get("notes", "")).splitlines() if line.strip()]
     if notes:
-        blocks.append(Paragraph("Notes of the readers: " + "; ".join(notes) + ".", "note"))
+        blocks.append(Paragraph("Notes: " + "; ".join(notes) + ".", "note"))
     return Card("Data", "data", "data", blocks, [f"{citation}."] if citation else [])

@@ -9,7 +9,12 @@ import xarray as xr
 from scipy.optimize import nnls
 
 from petro_models.errors import DataError
-from petro_models.phase_maps.anchors import Anchors, class_probabilities, find_anchors
+from petro_models.phase_maps.anchors import (
+    Anchors,
+    class_probabilities,
+    find_anchors,
+    room_to_move,
+)
 from petro_models.phase_maps.cells import (
     EVEN_EDGES,
     FEW_EVEN_EDGES,
@@ -160,7 +165,29 @@ def with_anchors(data: xr.Dataset, options: dict[str, str]) -> xr.Dataset:
         },
         {"axis_name": np.array(names, dtype=str), "pixel_class": np.array(cells.classes)},
     )
-    return data.assign(added.data_vars).assign_coords(added.coords)
+    notes = [str(data.attrs.get("notes", "")), *_corrected(data, anchors)]
+    return (
+        data.assign(added.data_vars)
+        .assign_coords(added.coords)
+        .assign_attrs(notes="\n".join(note for note in notes if note))
+    )
+
+
+def _corrected(data: xr.Dataset, anchors: Anchors) -> list[str]:
+    """Say of which phases the map showed the first guess to be wrong, and where."""
+    first = data["first_intensity"].to_numpy()
+    room = room_to_move(first, data["rough_sensitivity"].to_numpy())
+    lines = []
+    for k, phase in enumerate(data["phase"].to_numpy()):
+        wrong = np.flatnonzero(np.abs(anchors.intensity[k] - first[k]) > room[k])
+        if wrong.size:
+            what = ", ".join(
+                f"{data['element'].to_numpy()[e]} ({first[k, e]:.0f} counts; "
+                f"{anchors.intensity[k, e]:.0f} in pixels like it otherwise)"
+                for e in wrong
+            )
+            lines.append(f"no pixel is like the first guess of {phase} in {what}")
+    return lines
 
 
 def _axes_at_most(data: xr.Dataset, most: int) -> list[int]:
