@@ -63,6 +63,33 @@ def test_without_ages_the_duration_is_its_prior(
     assert any("the clock is the prior" in line for line in single[0].headline(fit))
 
 
+def test_in_a_steadily_heated_rock_the_zoning_tells_the_time_whatever_growth_did() -> None:
+    """Growth with twice the activation energy that is taken for known is another clock."""
+    table = bundled_table("white2014")
+    profiles, _, truth = simulate_history(
+        table, "heating", n_grains=1, n_ages=0, activation_energy_kJ_per_mol=400.0, seed=2
+    )
+    elapsed = truth["time_Myr"].to_numpy()
+    worst = {}
+    for law in ("steady_heating", "arrhenius"):
+        problem = Histories(profiles, table, growth_law=law)
+        problem.priors["duration_Myr"] = float(np.ptp(elapsed))
+        if law == "arrhenius":
+            problem.priors["activation_energy_kJ_per_mol"] = 200.0
+        fit = problem.fit(draws=300, tune=300, chains=2, seed=1)
+        time = fit["derived"]["time_Myr"].sel(statistic="q50").to_numpy()
+        worst[law] = float(np.abs(time - (elapsed - elapsed[0])).max() / np.ptp(elapsed))
+    assert worst["steady_heating"] < 0.05
+    assert worst["arrhenius"] > 2 * worst["steady_heating"]
+
+
+def test_a_law_without_a_rate_of_growth_refuses_one() -> None:
+    table = bundled_table("white2014")
+    profiles, _, _ = simulate_history(table, "heating", n_grains=1, n_ages=0, seed=2)
+    with pytest.raises(FitError, match="take clock='duration'"):
+        Histories(profiles, table, growth_law="steady_heating", clock="growth_rate")
+
+
 def test_the_density_knows_no_time_without_ages(
     single: tuple[Histories, xr.DataTree, xr.Dataset],
 ) -> None:

@@ -109,6 +109,22 @@ def test_elapsed_time_is_the_integral_of_slowness() -> None:
     assert share[-1] == pytest.approx(1.0)
 
 
+def test_a_steadily_heated_rock_tells_the_time_by_its_temperature() -> None:
+    coordinate = np.linspace(0.0, 1.0, 161) ** 2 * 900.0
+    temperature = np.stack([480 + 120 * (coordinate / 900) ** 8, 500 + 0.1 * coordinate])
+    law = growth_law("steady_heating")
+    slowness = law.on_grid(temperature, coordinate, {}, np)
+    share, total = forward.elapsed_share(slowness, coordinate, np)
+    rise = temperature[:, -1:] - temperature[:, :1]
+    # A standstill takes as long as 1 C; slowness is smoothed over a step of the grid.
+    np.testing.assert_allclose(share, (temperature - temperature[:, :1]) / rise, atol=0.01)
+    np.testing.assert_allclose(total, 900.0, rtol=0.01)
+    symbolic = law.on_grid(pt.as_tensor(temperature), coordinate, {}, pt).eval()
+    np.testing.assert_allclose(symbolic, slowness, rtol=1e-12)
+    still = law.on_grid(np.full(161, 560.0), coordinate, {}, np)
+    np.testing.assert_allclose(still, 1.0)
+
+
 def test_grown_garnet_is_the_volume_of_all_grains() -> None:
     offset, density = np.array([0.0, 300.0]), np.array([2.0, 5.0])
     share = forward.grown_share(np.array([200.0, 600.0, 1000.0]), offset, density, 1000.0, 1, np)

@@ -90,9 +90,9 @@ def make_axis(
     reference = smoothed(
         np.sqrt(np.clip((coordinate - start) / (end - start), 0, 1)), temperature_C
     )
-    slowness = law.slowness(reference(root), parameters, np)
+    slowness = law.on_grid(reference(root), fine, parameters, np)
     place, _ = forward.elapsed_share(slowness, fine, np)
-    if not law.has_clock:
+    if not law.has_clock or law.along is not None:
         place = 0.5 * (place + root)
     grid = np.linspace(0.0, 1.0, N_GRID)
     return GrowthAxis(

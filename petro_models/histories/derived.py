@@ -8,7 +8,7 @@ import xarray as xr
 
 from petro_models.histories import forward, grains
 from petro_models.histories.axis import N_GRID
-from petro_models.histories.growth import LAWS, clock_names
+from petro_models.histories.growth import clock_names
 from petro_models.histories.smoothing import PathParts, path_curves
 from petro_models.inference.predictive import thin
 
@@ -287,8 +287,9 @@ def _add_time(
 def _unseen(problem: "Histories", curves: Curves) -> np.ndarray:
     """Give the time that growth up to the first analysis took at the first temperature."""
     names = problem.law.parameters
-    parameters = {name: curves.get(name) for name in names}
-    slowness = LAWS[problem.law.name].slowness(curves.grid_temperature[:, 0], parameters, np)
+    parameters = {name: curves.get(name)[:, None] for name in names}
+    along = curves.grid_temperature, curves.grid_coordinate
+    slowness = problem.law.on_grid(*along, parameters, np)[:, 0]
     return np.maximum(curves.grid_coordinate[:, 0], 0.0) * slowness / curves.rate
 
 

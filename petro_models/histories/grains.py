@@ -173,7 +173,7 @@ class Layout:
         self, grid_temperature_C: Any, parameters: Mapping[str, Any], xp: Any
     ) -> tuple[Any, Any, Any]:
         """Give share of time on the grid (..., grid), duration (Myr) and rate (um^exponent/Myr)."""
-        slowness = self.law.slowness(grid_temperature_C, parameters, xp)
+        slowness = self.law.on_grid(grid_temperature_C, self.grid_coordinate, parameters, xp)
         share, total = forward.elapsed_share(slowness, self.grid_coordinate, xp)
         if "duration_Myr" in parameters:
             duration = parameters["duration_Myr"]

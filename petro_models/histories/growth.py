@@ -15,6 +15,8 @@ GAS_CONSTANT_J_PER_MOL_K = 8.314462618
 ZERO_CELSIUS_K = 273.15
 REFERENCE_TEMPERATURE_C = 560.0
 """Temperature at which growth rates are stated."""
+STANDSTILL_C = 1.0
+"""Where a steadily heated rock stands still, all of its growth takes as long as heating by this."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class GrowthLaw:
         Names of the priors it needs.
     has_clock
         Whether the zoning says anything about the relative timing of growth.
+    along
+        (temperature_C, coordinate, xp) -> time per step over its mean, on a grid (..., grid), where
+        it follows from how the temperature changes; then `slowness` is not used.
     """
 
     name: str
@@ -42,6 +47,15 @@ class GrowthLaw:
     slowness: Callable[[Any, Mapping[str, Any], Any], Any]
     parameters: tuple[str, ...] = ()
     has_clock: bool = True
+    along: Callable[[Any, Any, Any], Any] | None = None
+
+    def on_grid(
+        self, temperature_C: Any, coordinate: Any, parameters: Mapping[str, Any], xp: Any
+    ) -> Any:
+        """Give the time per step of the growth coordinate on a grid of it (..., grid)."""
+        if self.along is not None:
+            return self.along(temperature_C, coordinate, xp)
+        return self.slowness(temperature_C, parameters, xp)
 
 
 def clock_name(priors: Container[str]) -> str:
@@ -69,6 +83,27 @@ def arrhenius_slowness(temperature_C: Any, energy_kJ_per_mol: Any, xp: Any) -> A
     inverse = 1 / (temperature_C + ZERO_CELSIUS_K)
     reference = 1 / (REFERENCE_TEMPERATURE_C + ZERO_CELSIUS_K)
     return xp.exp(1e3 * energy_kJ_per_mol / GAS_CONSTANT_J_PER_MOL_K * (inverse - reference))
+
+
+def heating_slowness(temperature_C: Any, coordinate: Any, xp: Any) -> Any:
+    """Give |dT/ds| over its mean: the time per step of growth where a rock heats at one rate.
+
+    Parameters
+    ----------
+    temperature_C
+        On the grid (..., grid), degrees Celsius; falling temperatures take time as rising ones do.
+    coordinate
+        Growth coordinate at the grid (..., grid), rising.
+    xp
+        Namespace of arrays.
+    """
+    step = coordinate[..., 1:] - coordinate[..., :-1]
+    span = coordinate[..., -1:] - coordinate[..., :1]
+    change = temperature_C[..., 1:] - temperature_C[..., :-1]
+    taken = xp.sqrt(change**2 + (STANDSTILL_C * step / span) ** 2)
+    between = taken / step
+    padded = xp.concatenate([between[..., :1], between, between[..., -1:]], axis=-1)
+    return 0.5 * (padded[..., 1:] + padded[..., :-1]) * span / taken.sum(axis=-1, keepdims=True)
 
 
 def affinity_factor(temperature_C: Any, isograd_C: Any, entropy_J_per_mol_K: Any, xp: Any) -> Any:
@@ -128,6 +163,13 @@ LAWS: dict[str, GrowthLaw] = {
                 "isograd_temperature_C",
                 "reaction_entropy_J_per_mol_K",
             ),
+        ),
+        GrowthLaw(
+            "steady_heating",
+            "garnet keeps to equilibrium while the rock heats (or cools) at one rate",
+            1,
+            _constant,
+            along=heating_slowness,
         ),
         GrowthLaw(
             "equilibrium_volume",

@@ -57,8 +57,8 @@ class Histories(InverseProblem):
     inclusions
         As `read_inclusions` gives them, alone or in grains that have a profile.
     growth_law
-        ``arrhenius`` (default), ``constant``, ``diffusion_controlled``, ``surface_affinity`` or
-        ``equilibrium_volume``.
+        ``arrhenius`` (default), ``constant``, ``diffusion_controlled``, ``surface_affinity``,
+        ``steady_heating`` or ``equilibrium_volume``.
     clock
         Whether a prior on the ``duration`` (default) or on the ``growth_rate`` stands behind the
         ages.
@@ -147,7 +147,7 @@ class Histories(InverseProblem):
             )
         self.has_diffusion = options["diffusion"] == "on"
         self._refuse_diffusion()
-        self._refuse_walk_in_time(options)
+        self._refuse_clocks(options)
         super().__init__(
             data,
             options,
@@ -156,8 +156,12 @@ class Histories(InverseProblem):
             ),
         )
 
-    def _refuse_walk_in_time(self, options: Mapping[str, str]) -> None:
-        """Refuse a walk in time where its time is not known step by step."""
+    def _refuse_clocks(self, options: Mapping[str, str]) -> None:
+        """Refuse a rate that the law lacks, and a walk whose time is not known step by step."""
+        if self.law.along is not None and options["clock"] == "growth_rate":
+            raise FitError(
+                f"growth_law='{self.law.name}' has no growth rate of its own: take clock='duration'"
+            )
         has_rate = self.law.has_clock and options["clock"] == "growth_rate"
         if options["smoothing"] == "per_time" and not has_rate:
             raise FitError(
