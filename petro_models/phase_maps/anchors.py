@@ -93,13 +93,14 @@ def find_anchors(
     dead_share: np.ndarray,
     sensitivity: np.ndarray,
     axes_at_most: Sequence[int],
+    pointed_at: Sequence[int] = (),
     seed: int = 0,
 ) -> Anchors:
     """Refine rough intensities of the phases by expectation-maximisation.
 
-    A phase that no pixel is like, as its seed lies beside a speck, is sought among pixels like it
-    in most elements. A zoned phase has heavy tails if pixels that nothing explains then lie in
-    them, and few that are mixtures: so cores of garnets are garnet.
+    A phase pointed at in the map that no pixel is like, as the place is beside a speck, is sought
+    among pixels like it in most elements. A zoned phase has heavy tails if pixels that nothing
+    explains then lie in them, and few that are mixtures: so cores of garnets are garnet.
 
     Parameters
     ----------
@@ -115,6 +116,8 @@ def find_anchors(
         Rough counts per wt% (e,): bounds what a phase may vary.
     axes_at_most
         How many axes of solid solution each phase may have (k,).
+    pointed_at
+        Indices of the phases whose rough counts are those of a place on the map.
     seed
         Of the choice of pixels.
     """
@@ -154,7 +157,7 @@ def find_anchors(
         return anchors, covariance
 
     anchors, covariance = refined(anchors, anchors.covariance(), cells)
-    seen = _seen_instead(anchors, covariance, cells, dead_share, values, room)
+    seen = _seen_instead(anchors, covariance, cells, dead_share, values, room, pointed_at)
     if np.isfinite(seen).any():
         first = np.where(np.isfinite(seen), seen, first)
         found = np.where(np.isfinite(seen), seen, anchors.intensity)
@@ -251,16 +254,18 @@ def _seen_instead(
     dead_share: np.ndarray,
     values: np.ndarray,
     room: np.ndarray,
+    pointed_at: Sequence[int],
 ) -> np.ndarray:
     """Give counts of phases that hold no pixel, from unexplained ones like them, else NaN (k, e).
 
-    A seed may lie beside a speck: in an element or two no pixel of its phase is like it then.
+    A place may lie beside a speck: in an element or two no pixel of its phase is like it then.
+    Compositions and several spots have no specks: what is unlike them is another phase.
     """
     responsibility = _responsibilities(anchors, covariance, cells, dead_share, values)
     unexplained = values[responsibility[:, -1] > 0.5]
     held = (responsibility[:, :-1] @ cells.pure_phase).sum(axis=0)
     seen = np.full(anchors.intensity.shape, np.nan)
-    for k in np.flatnonzero(held < FEWEST_PIXELS).tolist():
+    for k in (k for k in pointed_at if held[k] < 1):
         known = anchors.intensity[k]
         unlike = (np.abs(unexplained - known) > room[k]).mean(axis=1)
         near = unexplained[unlike <= OTHERWISE]

@@ -146,6 +146,7 @@ def with_anchors(data: xr.Dataset, options: dict[str, str]) -> xr.Dataset:
         dead_share_of(data),
         data["rough_sensitivity"].to_numpy(),
         _axes_at_most(data, most),
+        _seeded(data),
     )
     numbers = [int((anchors.axis_phase[:i] == k).sum()) for i, k in enumerate(anchors.axis_phase)]
     names = [
@@ -171,6 +172,13 @@ def with_anchors(data: xr.Dataset, options: dict[str, str]) -> xr.Dataset:
         .assign_coords(added.coords)
         .assign_attrs(notes="\n".join(note for note in notes if note))
     )
+
+
+def _seeded(data: xr.Dataset) -> list[int]:
+    """Give the phases whose first guess is that of a seed."""
+    if "seed_column" not in data:
+        return []
+    return np.flatnonzero(np.isfinite(data["seed_column"].to_numpy())).tolist()
 
 
 def _corrected(data: xr.Dataset, anchors: Anchors) -> list[str]:
