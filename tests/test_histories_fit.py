@@ -78,6 +78,8 @@ def test_in_a_steadily_heated_rock_the_zoning_tells_the_time_whatever_growth_did
             problem.priors["activation_energy_kJ_per_mol"] = 200.0
         fit = problem.fit(draws=300, tune=300, chains=2, seed=1)
         time = fit["derived"]["time_Myr"].sel(statistic="q50").to_numpy()
+        unseen = fit["derived"]["growth_before_first_analysis_Myr"].sel(statistic="q50")
+        assert float(unseen) < 0.2 * np.ptp(elapsed)
         worst[law] = float(np.abs(time - (elapsed - elapsed[0])).max() / np.ptp(elapsed))
     assert worst["steady_heating"] < 0.05
     assert worst["arrhenius"] > 2 * worst["steady_heating"]

@@ -285,12 +285,18 @@ def _add_time(
 
 
 def _unseen(problem: "Histories", curves: Curves) -> np.ndarray:
-    """Give the time that growth up to the first analysis took at the first temperature."""
+    """Give the time that growth up to the first analysis took at the first temperature.
+
+    Where time follows from how the temperature changes: as long as the next stretch of that length.
+    """
+    before = np.maximum(curves.grid_coordinate[:, 0], 0.0)
+    if problem.law.along is not None:
+        rows = zip(2 * before, curves.grid_coordinate, curves.share, strict=True)
+        return curves.duration * np.array([np.interp(*row) for row in rows])
     names = problem.law.parameters
-    parameters = {name: curves.get(name)[:, None] for name in names}
-    along = curves.grid_temperature, curves.grid_coordinate
-    slowness = problem.law.on_grid(*along, parameters, np)[:, 0]
-    return np.maximum(curves.grid_coordinate[:, 0], 0.0) * slowness / curves.rate
+    parameters = {name: curves.get(name) for name in names}
+    slowness = problem.law.slowness(curves.grid_temperature[:, 0], parameters, np)
+    return before * slowness / curves.rate
 
 
 def _given_energy(energy: np.ndarray, duration: np.ndarray) -> np.ndarray:

@@ -9,12 +9,16 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from petro_models.errors import FitError, nearest
 
 GAS_CONSTANT_J_PER_MOL_K = 8.314462618
 ZERO_CELSIUS_K = 273.15
 REFERENCE_TEMPERATURE_C = 560.0
 """Temperature at which growth rates are stated."""
+LEAST_STEP = 1e-6
+"""Steps of the growth coordinate are at least so long: beyond the plane of a cut some are zero."""
 STANDSTILL_C = 1.0
 """Where a steadily heated rock stands still, all of its growth takes as long as heating by this."""
 
@@ -97,7 +101,7 @@ def heating_slowness(temperature_C: Any, coordinate: Any, xp: Any) -> Any:
     xp
         Namespace of arrays.
     """
-    step = coordinate[..., 1:] - coordinate[..., :-1]
+    step = xp.clip(coordinate[..., 1:] - coordinate[..., :-1], LEAST_STEP, np.inf)
     span = coordinate[..., -1:] - coordinate[..., :1]
     change = temperature_C[..., 1:] - temperature_C[..., :-1]
     taken = xp.sqrt(change**2 + (STANDSTILL_C * step / span) ** 2)
