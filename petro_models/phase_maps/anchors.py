@@ -157,14 +157,16 @@ def find_anchors(
         return anchors, covariance
 
     anchors, covariance = refined(anchors, anchors.covariance(), cells)
-    seen = _seen_instead(anchors, covariance, cells, dead_share, values, room, pointed_at)
+    before = _responsibilities(anchors, covariance, cells, dead_share, values)
+    seen = _seen_instead(anchors, before, cells, values, room, pointed_at)
     if np.isfinite(seen).any():
         first = np.where(np.isfinite(seen), seen, first)
         found = np.where(np.isfinite(seen), seen, anchors.intensity)
         anchors, covariance = refined(replace(anchors, intensity=found), covariance, cells)
+        before = _responsibilities(anchors, covariance, cells, dead_share, values)
     zoned = np.flatnonzero(axes_at_most).tolist()
     wide = covariance + np.diag((WIDENED * sensitivity) ** 2)
-    tails = _heavy_tails(anchors, covariance, wide, cells, dead_share, values, zoned)
+    tails = _heavy_tails(anchors, before, wide, cells, dead_share, values, zoned)
     if tails.any():
         # Far pixels count in full, so that an axis points to them.
         covariance = np.where(tails[:, None, None], wide, covariance)
@@ -249,9 +251,8 @@ def _responsibilities(
 
 def _seen_instead(
     anchors: Anchors,
-    covariance: np.ndarray,
+    responsibility: np.ndarray,
     cells: Cells,
-    dead_share: np.ndarray,
     values: np.ndarray,
     room: np.ndarray,
     pointed_at: Sequence[int],
@@ -261,7 +262,6 @@ def _seen_instead(
     A place may lie beside a speck: in an element or two no pixel of its phase is like it then.
     Compositions and several spots have no specks: what is unlike them is another phase.
     """
-    responsibility = _responsibilities(anchors, covariance, cells, dead_share, values)
     unexplained = values[responsibility[:, -1] > 0.5]
     held = (responsibility[:, :-1] @ cells.pure_phase).sum(axis=0)
     seen = np.full(anchors.intensity.shape, np.nan)
@@ -277,7 +277,7 @@ def _seen_instead(
 
 def _heavy_tails(
     anchors: Anchors,
-    covariance: np.ndarray,
+    before: np.ndarray,
     wide: np.ndarray,
     cells: Cells,
     dead_share: np.ndarray,
@@ -286,7 +286,6 @@ def _heavy_tails(
 ) -> np.ndarray:
     """Tell of which phases some pixels, that nothing explains, only lie far from the mean (k,)."""
     found = np.zeros(len(cells.phases), dtype=bool)
-    before = _responsibilities(anchors, covariance, cells, dead_share, values)
     unexplained = before[:, -1] > 0.5
     if not zoned or not unexplained.any():
         return found
