@@ -92,14 +92,15 @@ def parameter_draws(
         values("class_weight", (len(observations.cells.classes),)),
     )
     composition = values("phase_composition", shape)
+    sensitivity = observations.sensitivity * np.exp(values("sensitivity", (o,)))
+    background = observations.background * values("background", (o,))
     if not observations.has_spots:
         none, zero = np.zeros((count, *shape)), np.zeros(count)
-        axis = loading[:, :, observations.element_of_oxide] / (
-            observations.sensitivity * np.exp(values("sensitivity", (o,)))[:, None, :]
-        )
+        axis = loading[:, :, observations.element_of_oxide] / sensitivity[:, None, :]
         shift = np.zeros((count, 2))
         return ParameterDraws(
-            maps, SpotParameters(composition, none, axis, shift, zero, zero, zero, zero)
+            maps,
+            SpotParameters(composition, none, axis, shift, *[zero] * 4, sensitivity, background),
         )
     return ParameterDraws(
         maps,
@@ -112,6 +113,8 @@ def parameter_draws(
             values("spot_targeting", ()),
             values("spot_outlier", ()),
             values("label_error", ()),
+            sensitivity,
+            background,
         ),
     )
 

@@ -64,6 +64,8 @@ def phase_maps_model(observations: Observations, priors: Priors) -> pm.Model:
                 targeting=priors.create("spot_targeting"),
                 outlier=priors.create("spot_outlier"),
                 label_error=priors.create("label_error"),
+                sensitivity=sensitivity,
+                background=background,
             )
             spot_mixture("spot_composition", seen, spots, observations, dims=("spot", "oxide"))
     return model

@@ -46,6 +46,8 @@ class SpotParameters(NamedTuple):
         Odds by which spots are set on pure grains rather than where phases meet ().
     outlier, label_error
         Share of gross outliers and of wrong labels (), ().
+    sensitivity, background
+        Counts per wt%, and counts without the element (o,), (o,).
     """
 
     composition: Any
@@ -56,6 +58,8 @@ class SpotParameters(NamedTuple):
     targeting: Any
     outlier: Any
     label_error: Any
+    sensitivity: Any
+    background: Any
 
 
 def phase_moments(

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
-from petro_models.phase_maps import density
+from petro_models.phase_maps import density, forward
 from petro_models.phase_maps.anchors import unknown_log_density
-from petro_models.phase_maps.observations import Observations
+from petro_models.phase_maps.observations import MATRIX_SCATTER, Observations
 from petro_models.phase_maps.pixel_density import (
     MapParameters,
     SpotParameters,
@@ -79,9 +79,24 @@ def log_target(spots: SpotParameters, observations: Observations) -> jax.Array:
 
 
 def broad_composition(observations: Observations) -> tuple[np.ndarray, np.ndarray]:
-    """Give mean and sd of the broad density of unknown or mistaken analyses (o,)."""
+    """Give mean and sd of the broad density of mistaken analyses (o,)."""
     measured = observations.spot_composition
     return np.nanmean(measured, axis=0), OUTLIER_WIDTH * np.nanstd(measured, axis=0) + 1.0
+
+
+def unknown_composition(
+    counts: Any, spots: SpotParameters, observations: Observations
+) -> tuple[jax.Array, jax.Array]:
+    """Give mean and sd of an analysis where no cell explains the counts (n, e), (n, o) each.
+
+    What lies there is unknown, but its counts tell what it holds, element by element.
+    """
+    which = observations.element_of_oxide
+    true = forward.true_counts(jnp.asarray(counts), observations.dead_share)[:, which]
+    mean = forward.calibrated_composition(true, spots.background, spots.sensitivity)
+    counting = jnp.sqrt(jnp.maximum(true, 1.0)) / spots.sensitivity
+    meet = STRADDLE * np.nanstd(observations.spot_composition, axis=0)
+    return mean, jnp.sqrt((MATRIX_SCATTER * mean) ** 2 + counting**2 + meet**2)
 
 
 def spot_log_density(observations: Observations, value: Any, _: Any, *parameters: Any) -> jax.Array:
@@ -108,7 +123,7 @@ def spot_log_density(observations: Observations, value: Any, _: Any, *parameters
             row = np.flatnonzero((pattern_of_row == number) & (averaged == bool(kind)))
             if not len(row):
                 continue
-            densities = _place_densities(observations, value, row, pattern, cell_moments)
+            densities = _place_densities(observations, value, row, pattern, cell_moments, spots)
             labels = log_label(label_of_row[row], spots.label_error, observations)
             parts.append(density.place_log_density(*densities, log_weight, labels, target))
             rows.append(row)
@@ -130,6 +145,7 @@ def _place_densities(
     row: np.ndarray,
     pattern: np.ndarray,
     cell_moments: tuple[jax.Array, jax.Array],
+    spots: SpotParameters,
 ) -> tuple[jax.Array, jax.Array]:
     """Give log densities of counts, and of counts and the oxides of a pattern, (row, c + 1)."""
     anchors, (_, n_places, n_elements) = observations.anchors, observations.place_counts.shape
@@ -153,7 +169,10 @@ def _place_densities(
         mean, covariance, jnp.concatenate([counts, composition], axis=1), frame
     )
     outside = unknown_log_density(counts, anchors.unknown_mean, anchors.unknown_sd)
-    strange = outside + unknown_log_density(composition, middle, width)
+    unexplained = unknown_composition(counts, spots, observations)
+    strange = outside + unknown_log_density(
+        composition, *(part[:, pattern] for part in unexplained)
+    )
     return (
         jnp.concatenate([marginal, outside[:, None]], axis=1),
         jnp.concatenate([joint, strange[:, None]], axis=1),
@@ -181,7 +200,10 @@ def predict_spots(
     moments, chance = _spot_chance(observations, parameters, spots)
     share = float(spots.outlier) if outliers else 0.0
     return np.stack(
-        [_draw_analyses(moments, chance, observations, generator, share) for _ in range(repeats)]
+        [
+            _draw_analyses(moments, chance, spots, observations, generator, share)
+            for _ in range(repeats)
+        ]
     )
 
 
@@ -198,6 +220,7 @@ def spot_pure_probability(
 def _draw_analyses(
     moments: list[tuple[np.ndarray, ...]],
     chance: np.ndarray,
+    spots: SpotParameters,
     observations: Observations,
     generator: np.random.Generator,
     outlier_share: float,
@@ -210,16 +233,19 @@ def _draw_analyses(
     place, cell = np.divmod(picked, chance.shape[-1])
     middle, width = broad_composition(observations)
     drawn = middle + width * generator.normal(size=(len(counts), len(middle)))
-    strange = cell == chance.shape[-1] - 1
-    strange |= generator.uniform(size=len(cell)) < outlier_share
+    mistaken = generator.uniform(size=len(cell)) < outlier_share
+    unknown = ~mistaken & (cell == chance.shape[-1] - 1)
+    here = counts[np.arange(len(counts)), place]
+    mean, sd = (np.asarray(x) for x in unknown_composition(here[unknown], spots, observations))
+    drawn[unknown] = mean + sd * generator.normal(size=mean.shape)
     kind_of_spot = averaged[np.arange(len(counts)), place]
     for kind, (mean, covariance) in enumerate(moments):
-        regular = ~strange & (kind_of_spot == bool(kind))
+        regular = ~mistaken & ~unknown & (kind_of_spot == bool(kind))
         for index in np.unique(cell[regular]):
             mine = np.flatnonzero(regular & (cell == index))
             cross = covariance[index, :n_elements, n_elements:]
             gain = np.linalg.solve(covariance[index, :n_elements, :n_elements], cross).T
-            residual = counts[mine, place[mine]] - mean[index, :n_elements]
+            residual = here[mine] - mean[index, :n_elements]
             left = covariance[index, n_elements:, n_elements:] - gain @ cross
             noise = generator.multivariate_normal(
                 np.zeros(len(middle)), left, size=len(mine), method="eigh"
