@@ -138,12 +138,12 @@ def test_a_gpu_is_told_to_multiply_in_full_single_precision():
     posterior, _ = engine.coarse_posterior(counts)
     frame, (nodes, _) = engine._single_frame, engine._patch((0, 1))
     unknown = (np.zeros(4, np.float32), np.ones(4, np.float32))
-    hidden = np.float32(engine.state.hidden_scatter)
+    beyond = engine.state.beyond_axes
     relation = np.eye(posterior.shape[1], dtype=np.float32)
     programs = (
         pixel_kernels.coarse_pass.lower(counts, frame, engine._coarse, unknown),
         pixel_kernels.choose_patch.lower(posterior, engine._coarse),
-        pixel_kernels.integrate.lower(counts, posterior, frame, engine._outside, nodes, hidden),
+        pixel_kernels.integrate.lower(counts, posterior, frame, engine._outside, nodes, beyond),
         neighbours._log_odds.lower(posterior, relation[0], relation),
         neighbours._of_rows.lower(posterior, relation[0], relation, 1.0, relation[0], width=8),
     )

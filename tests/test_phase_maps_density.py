@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import product
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ from small_phase_maps import seeded_problem
 
 from petro_models.inference.compiled import compile_model
 from petro_models.inference.optimum import unconstrained
-from petro_models.phase_maps import density, forward, spot_density
+from petro_models.phase_maps import density, forward, spot_density, spot_drift
 from petro_models.phase_maps.cells import with_heavy_tails
 
 
@@ -52,15 +53,6 @@ def test_a_frame_leaves_missing_values_out_and_gives_constants_a_unit():
     np.testing.assert_allclose(frame.unit, [1, 1])
 
 
-def test_places_weigh_as_a_normal_that_is_never_narrower_than_a_pixel():
-    offset = np.array([[[0.0, 0.0], [1.0, -2.0], [2.0, 1.0]]])
-    shift = np.array([0.8, -0.4])
-    for jitter in (0.0, 1.3):
-        found = density.place_log_probability(offset, shift, jitter)[0]
-        sd = np.sqrt(jitter**2 + 1 / 12)
-        np.testing.assert_allclose(found, norm(0, sd).logpdf(offset[0] - shift).sum(axis=1))
-
-
 # -- the model's likelihood ----------------------------------------------------------------------
 
 
@@ -97,6 +89,9 @@ def point(problem):
         "spot_scatter": np.exp(0.3 * generator.normal(size=(k, o))),
         "registration_shift": np.array([0.4, -0.3]),
         "registration_jitter": 0.7,
+        "registration_drift": 0.6,
+        "registration_memory": 3.0,
+        "scatter_seen": np.linspace(0.1, 0.9, o),
         "spot_targeting": 3.0,
         "spot_outlier": 0.08,
     }
@@ -130,6 +125,9 @@ def phase_normals(problem, values):
         spread = observed.anchors.dispersion[k] * values["dispersion"][k] * row * stretch
         scatter = observed.scatter[k] * values["spot_scatter"][k]
         total = np.diag(np.concatenate([spread, scatter]) ** 2)
+        for o, element in enumerate(observed.element_of_oxide):
+            shared = values["scatter_seen"][o] * spread[element] * scatter[o]
+            total[element, len(row) + o] = total[len(row) + o, element] = shared
         for a, phase in enumerate(observed.anchors.axis_phase):
             if phase == k:
                 along = observed.anchors.axis_loading[a] * values["axis_scale"][a] * stretch
@@ -192,7 +190,10 @@ def test_pixels_have_the_density_of_a_mixture_written_with_scipy(problem, point,
 
 
 def test_spots_have_the_density_of_all_places_and_cells_enumerated(problem, point, values):
-    """With an oxide missing in the second spot and a wrong label on the third."""
+    """With an oxide missing in the second spot and a wrong label on the third.
+
+    The stage's displacements are enumerated too, one after the other in the order of measurement.
+    """
     observed, cells = problem.observations, problem.observations.cells
     assert np.isnan(observed.spot_composition[1]).any()
     assert observed.place_averaged.any()
@@ -206,9 +207,15 @@ def test_spots_have_the_density_of_all_places_and_cells_enumerated(problem, poin
     broad_counts = norm(observed.anchors.unknown_mean, observed.anchors.unknown_sd)
     middle, width = spot_density.broad_composition(observed)
     wrong = float(problem.priors.known("label_error"))
+    # A place stands for a pixel's area, so that nothing is narrower.
     placed = norm(0, np.sqrt(values["registration_jitter"] ** 2 + 1 / 12))
+    away = values["registration_drift"] * np.array(list(product(spot_drift.NODES, repeat=2)))
     aimed = np.log(values["spot_targeting"]) * np.array([*cells.is_pure, False])
-    oracle = []
+    which = observed.element_of_oxide
+    sensitivity = observed.sensitivity * np.exp(values["sensitivity"])
+    background = observed.background * values["background"]
+    straddle = spot_density.STRADDLE * np.nanstd(observed.spot_composition, axis=0)
+    emission = []
     for s, measured in enumerate(observed.spot_composition):
         there = np.isfinite(measured)
         kept = np.concatenate([np.ones(e, bool), there])
@@ -229,17 +236,40 @@ def test_spots_have_the_density_of_all_places_and_cells_enumerated(problem, poin
                 label = np.log((1 - wrong) * right + wrong / k)
                 given.append(full.logpdf(value) - alone[-1] + label)
             alone.append(broad_counts.logpdf(counts).sum())
-            given.append(broad + np.log(1 / k))
+            # What no cell explains holds what its counts say, element by element.
+            true = (counts / (1 - counts * observed.dead_share))[which]
+            told = (true - background) / sensitivity
+            sd = np.sqrt((0.06 * told) ** 2 + true / sensitivity**2 + straddle**2)
+            given.append(norm(told, sd).logpdf(measured)[there].sum() + np.log(1 / k))
             # Counts say what may be at the place, and analysts like pure grains.
             cell = np.array(weights) + alone
-            where = placed.logpdf(offset - values["registration_shift"]).sum()
-            chances.append(where + cell - logsumexp(cell) + aimed)
-            densities.append(given)
-        inside = logsumexp(np.array(chances) + densities) - logsumexp(chances)
+            where = placed.logpdf(offset - values["registration_shift"] - away).sum(axis=1)
+            cell = cell - logsumexp(cell) + aimed
+            chances.append(where + logsumexp(cell))
+            densities.append(where + logsumexp(cell + given))
+        inside = logsumexp(densities, axis=0) - logsumexp(chances, axis=0)
         outlier = values["spot_outlier"]
-        oracle.append(np.logaddexp(np.log1p(-outlier) + inside, np.log(outlier) + broad))
+        emission.append(np.logaddexp(np.log1p(-outlier) + inside, np.log(outlier) + broad))
+    oracle = spots_in_turn(observed.spot_order, emission, values["registration_memory"])
     found = log_likelihood(problem, point, "spot_composition")
     np.testing.assert_allclose(found, oracle, rtol=1e-8, atol=1e-8)
+
+
+def spots_in_turn(order, emission, memory):
+    """Give the density of each spot given those before it, by matrices over all pairs of nodes."""
+    nodes, found, last = spot_drift.NODES, np.empty(len(order)), None
+    rest = norm.pdf(nodes) / norm.pdf(nodes).sum()
+    belief = np.kron(rest, rest)
+    for s in np.argsort(order):
+        if last is not None:
+            kept = np.exp(-(order[s] - order[last]) / memory)
+            step = norm.pdf(nodes[None, :], kept * nodes[:, None], np.sqrt(1 - kept**2))
+            step /= step.sum(axis=1, keepdims=True)
+            belief = belief @ np.kron(step, step)
+        joint = belief * np.exp(emission[s])
+        found[s] = np.log(joint.sum())
+        belief, last = joint / joint.sum(), s
+    return found
 
 
 def test_a_wrong_label_costs_a_spot_no_more_than_the_chance_of_a_slip(problem):

@@ -23,6 +23,7 @@ LOADING = np.array([[0.0, -3.0, 9.0, -5.0]])
 COMPOSITION = np.array([[100.0, 0.02, 0.02, 0.02], [37.5, 21.2, 31.0, 3.0], [46.5, 34.5, 1.5, 1.0]])
 AXIS_COMPOSITION = np.array([[0.2, -0.5, 4.0, -1.5]])
 HIDDEN = np.array([[0.1, 0.02, 0.02, 0.02], [0.4, 0.3, 0.5, 0.2], [0.6, 0.6, 0.2, 0.1]])
+SEEN = 0.8 * HIDDEN
 UNKNOWN_SHARE = 0.02
 
 
@@ -57,8 +58,14 @@ def make_setting(n_phases, mixtures, shares, *, heavy_tailed=False):
     assert len(weights) == len(observations.cells.classes)
     parameters = MapParameters(INTENSITY[phases], DISPERSION[phases], LOADING, weights)
     engine = PixelEngine(
-        observations, parameters, COMPOSITION[phases], AXIS_COMPOSITION, HIDDEN[phases]
+        observations,
+        parameters,
+        COMPOSITION[phases],
+        AXIS_COMPOSITION,
+        HIDDEN[phases],
+        SEEN[phases],
     )
+    np.testing.assert_array_equal(observations.element_of_oxide, np.arange(4))
     return Setting(engine, weights)
 
 
@@ -108,7 +115,9 @@ def draw(setting, count, generator):
         + (fraction[:, 1] * z)[:, None] * LOADING
         + noise * generator.normal(size=expected.shape)
     )
-    local = COMPOSITION[:k] + HIDDEN[:k] * generator.normal(size=(count, k, 4))
+    # What counts scatter beyond the axis is composition in part.
+    alone = np.sqrt(HIDDEN[:k] ** 2 - SEEN[:k] ** 2) * generator.normal(size=(count, k, 4))
+    local = COMPOSITION[:k] + SEEN[:k] * scatter + alone
     composition = np.einsum("nk,nko->no", fraction, local)
     composition += (fraction[:, 1] * z)[:, None] * AXIS_COMPOSITION
     return counts, fraction, composition
@@ -158,7 +167,13 @@ def quadrature(setting, counts, steps=250):
     composition = (fraction @ COMPOSITION[:k])[:, None, :] + (fraction[:, 1, None] * z)[
         ..., None
     ] * AXIS_COMPOSITION
+    together = fraction**2 @ (DISPERSION[:k] * INTENSITY[:k] * SEEN[:k])
+    gain = (wider[:, None] * together / variance)[:, None, :]
+    unseen = fraction**2 @ HIDDEN[:k] ** 2 - gain[:, 0] * together
+    at_places = composition
     for one in counts:
+        composition = at_places + gain * (one - moved)
+        total = composition.sum(axis=2)
         log = (-0.5 * ((one - moved) / sd) ** 2 - np.log(sd)).sum(axis=2) + np.log(
             np.maximum(weight, 1e-300)
         )
@@ -172,9 +187,8 @@ def quadrature(setting, counts, steps=250):
         )
         found["composition"] = np.einsum("gz,gzo->o", chance, composition)
         second = np.einsum("gz,gzo->o", chance, composition**2)
-        hidden = at_node @ fraction**2 @ HIDDEN[:k] ** 2
+        hidden = at_node @ unseen
         found["composition_variance"] = second - found["composition"] ** 2 + hidden
-        total = composition.sum(axis=2)
         found["total_variance"] = (
             (chance * total**2).sum() - (chance * total).sum() ** 2 + hidden.sum()
         )

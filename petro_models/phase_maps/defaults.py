@@ -111,6 +111,13 @@ def _spots(observations: Observations) -> dict[str, PriorSpecification]:
             "the rough estimate is the robust scatter of the phase's spots",
             support="positive",
         ),
+        "scatter_seen": PriorSpecification(
+            Prior("Beta", alpha=2.0, beta=2.0, dims="oxide"),
+            ("oxide",),
+            "correlation of an element's scatter in analyses and in counts, beyond the axes",
+            "some of what counts scatter is composition, some relief and unmapped matter",
+            support="probability",
+        ),
         "registration_shift": PriorSpecification(
             Prior("Normal", mu=observations.first_shift, sigma=0.7, dims="direction"),
             ("direction",),
@@ -122,6 +129,20 @@ def _spots(observations: Observations) -> dict[str, PriorSpecification]:
             (),
             "scatter of single spots about the common shift, pixels",
             "about a pixel",
+            support="positive",
+        ),
+        "registration_drift": PriorSpecification(
+            Prior("LogNormal", mu=-1.0, sigma=0.5),
+            (),
+            "scatter of what spots measured one after the other are displaced by alike, pixels",
+            "backlash and drift of a stage: about half a micrometre",
+            support="positive",
+        ),
+        "registration_memory": PriorSpecification(
+            Prior("LogNormal", mu=1.8, sigma=0.5),
+            (),
+            "number of spots over which that displacement is forgotten",
+            "a traverse is some ten spots long",
             support="positive",
         ),
         "spot_targeting": PriorSpecification(

@@ -147,19 +147,3 @@ def place_log_density(
         logsumexp(chance + joint + log_label, axis=1),
         logsumexp(chance + marginal, axis=1),
     )
-
-
-def place_log_probability(offset: Array, shift: Array, jitter: Array) -> Array:
-    """Give the log probability of each pixel (spot, place) for normal errors of registration.
-
-    Parameters
-    ----------
-    offset
-        Column and row of each place from the spot's nominal position, pixels (spot, place, 2).
-    shift, jitter
-        Common shift (2,) and scatter of single spots (), pixels.
-    """
-    # A place stands for a pixel's area, so the scatter is never below a uniform's over a pixel.
-    variance = jitter**2 + 1 / 12
-    square = ((offset - shift) ** 2).sum(axis=-1)
-    return -0.5 * square / variance - LOG_TWO_PI - jnp.log(variance)

@@ -96,20 +96,33 @@ def parameter_draws(
     background = observations.background * values("background", (o,))
     if not observations.has_spots:
         none, zero = np.zeros((count, *shape)), np.zeros(count)
-        axis = loading[:, :, observations.element_of_oxide] / sensitivity[:, None, :]
-        shift = np.zeros((count, 2))
-        return ParameterDraws(
-            maps,
-            SpotParameters(composition, none, axis, shift, *[zero] * 4, sensitivity, background),
+        no_spots = SpotParameters(
+            composition,
+            scatter=none,
+            scatter_seen=none[:, 0],
+            axis_composition=loading[:, :, observations.element_of_oxide] / sensitivity[:, None, :],
+            shift=np.zeros((count, 2)),
+            jitter=zero,
+            drift=zero,
+            memory=zero,
+            targeting=zero,
+            outlier=zero,
+            label_error=zero,
+            sensitivity=sensitivity,
+            background=background,
         )
+        return ParameterDraws(maps, no_spots)
     return ParameterDraws(
         maps,
         SpotParameters(
             composition,
             observations.scatter * values("spot_scatter", shape),
+            values("scatter_seen", (o,)),
             values("axis_composition", (a, o)) if a else np.zeros((count, 0, o)),
             values("registration_shift", (2,)),
             values("registration_jitter", ()),
+            values("registration_drift", ()),
+            values("registration_memory", ()),
             values("spot_targeting", ()),
             values("spot_outlier", ()),
             values("label_error", ()),
@@ -233,18 +246,21 @@ def labelled(found: dict[str, xr.DataArray], data: xr.Dataset) -> xr.Dataset:
 
 def make_engine(observations: Observations, draws: ParameterDraws, pixels: int = 0) -> PixelEngine:
     """Prepare the pass over so many pixels at the posterior means."""
-    maps, spots = draws.mean
+    return engine_at(observations, *draws.mean, pixels)
+
+
+def engine_at(
+    observations: Observations, maps: MapParameters, spots: SpotParameters, pixels: int = 0
+) -> PixelEngine:
+    """Prepare the pass over so many pixels at one draw."""
+    hidden = _hidden_scatter(spots.scatter, spots.composition, observations)
+    seen = np.minimum(spots.scatter_seen * spots.scatter, hidden)
     return PixelEngine(
-        observations,
-        maps,
-        spots.composition,
-        spots.axis_composition,
-        hidden_scatter(spots.scatter, spots.composition, observations),
-        pixels,
+        observations, maps, spots.composition, spots.axis_composition, hidden, seen, pixels
     )
 
 
-def hidden_scatter(
+def _hidden_scatter(
     scatter: np.ndarray, composition: np.ndarray, observations: Observations
 ) -> np.ndarray:
     """Take the stated error of the analyses from the spots' scatter: what the rock itself has.
@@ -470,12 +486,7 @@ def draw_analyses(
     """Draw what analyses at every spot would give (draw, s, o), without gross outliers."""
     chosen = generator.integers(0, len(draws.maps.intensity), SPOT_PARAMETERS)
     return np.concatenate(
-        [
-            predict_spots(
-                *draws.at(int(i)), observations, generator, outliers=False, repeats=SPOT_REPEATS
-            )
-            for i in chosen
-        ]
+        [predict_spots(*draws.at(int(i)), observations, generator, SPOT_REPEATS) for i in chosen]
     )
 
 

@@ -66,27 +66,35 @@ def phase_covariance(
     scatter: ArrayLike,
     axis_of_phase: ArrayLike,
     loading: ArrayLike,
+    correlation: ArrayLike = 0.0,
 ) -> Array:
     """Give the covariance of true counts and composition within each phase, (k, d, d).
 
     A position ``z ~ N(0, 1)`` along an axis of solid solution moves counts and composition
-    together by the axis' loading; dispersion and scatter are independent of it.
+    together by the axis' loading; dispersion and scatter are independent of it. What an element's
+    counts scatter beyond the axes may be composition in part.
 
     Parameters
     ----------
     intensity, dispersion
         Mean counts of the pure phase and their relative excess scatter, (k, e).
     scatter
-        Scatter of the composition that the map does not see, wt% (k, o).
+        Scatter of the composition beyond the axes, wt% (k, o).
     axis_of_phase
         1 where an axis belongs to a phase, (k, a).
     loading
         Change of counts and of wt% for one unit of z, (a, d).
+    correlation
+        Of dispersion and scatter, (e, o) or none.
     """
-    excess = (jnp.asarray(dispersion) * intensity) ** 2
-    diagonal = jnp.concatenate([excess, jnp.asarray(scatter) ** 2], axis=-1)
+    excess = jnp.asarray(dispersion) * intensity
+    scatter = jnp.asarray(scatter)
+    deviation = jnp.concatenate([excess, scatter], axis=-1)
+    n_elements, size = excess.shape[-1], deviation.shape[-1]
+    likeness = jnp.eye(size).at[:n_elements, n_elements:].set(correlation)
+    likeness = likeness.at[n_elements:, :n_elements].set(jnp.asarray(correlation).T)
     shared = jnp.einsum("ka,ad,af->kdf", axis_of_phase, loading, loading)
-    return shared + diagonal[:, :, None] * jnp.eye(diagonal.shape[-1])
+    return shared + deviation[:, :, None] * likeness * deviation[:, None, :]
 
 
 def mixed_moments(

@@ -72,6 +72,7 @@ def merge_inputs(
         data = data.assign_coords(spot=spots["spot"].to_numpy().astype(str))
         for source, target in (("column", "spot_column"), ("row", "spot_row")):
             data[target] = ("spot", spots[source].to_numpy().astype(float), {"units": "pixel"})
+        data["spot_order"] = ("spot", order_of(spots), {"units": "1"})
         data["spot_label"] = ("spot", np.array(labels, dtype=str))
         for name in ("wt_percent", "wt_percent_sd"):
             values = (
@@ -108,6 +109,13 @@ def _notes(*parts: xr.Dataset | None) -> list[str]:
         for line in str(part.attrs.get("notes", "")).splitlines()
     ]
     return list(dict.fromkeys(line for line in lines if line.strip()))
+
+
+def order_of(spots: xr.Dataset) -> np.ndarray:
+    """Give each spot's place in the order of measurement: as stated, else as listed."""
+    if "order" in spots:
+        return spots["order"].to_numpy().astype(float)
+    return np.arange(spots.sizes["spot"], dtype=float)
 
 
 def _require_positions(spots: xr.Dataset) -> None:

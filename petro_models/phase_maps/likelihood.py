@@ -49,7 +49,7 @@ def spot_mixture(
     """Declare the spots' compositions given the counts around them: place and class summed out."""
     k, o = observations.composition.shape
     a = observations.anchors.axis_phase.size
-    shapes = [*_map_shapes(observations), (k, o), (k, o), (a, o), (2,), *[()] * 4, (o,), (o,)]
+    shapes = [*_map_shapes(observations), (k, o), (k, o), (o,), (a, o), (2,), *[()] * 6, (o,), (o,)]
     # Missing analyses stand as the phase-free mean and are left out by the density.
     observed = np.where(
         np.isfinite(observations.spot_composition), observations.spot_composition, 0.0
@@ -60,7 +60,7 @@ def spot_mixture(
         *_fixed((*parameters, *spots), shapes),
         logp=_on_jax(spot_log_density, observations, shapes),
         random=_drawing(draw_spots, observations, shapes),
-        signature="(),(k,e),(k,e),(a,e),(c),(k,o),(k,o),(a,o),(p),(),(),(),(),(o),(o)->(o)",
+        signature="(),(k,e),(k,e),(a,e),(c),(k,o),(k,o),(o),(a,o),(p),(),(),(),(),(),(),(o),(o)->(o)",
         class_name="SpotMixture",
         observed=observed,
         dims=dims,

@@ -56,11 +56,14 @@ def phase_maps_model(observations: Observations, priors: Priors) -> pm.Model:
             spots = SpotParameters(
                 composition=composition,
                 scatter=observations.scatter * priors.create("spot_scatter"),
+                scatter_seen=priors.create("scatter_seen"),
                 axis_composition=_axis_composition(
                     axis_counts[:, which] / sensitivity, observations, priors
                 ),
                 shift=priors.create("registration_shift"),
                 jitter=priors.create("registration_jitter"),
+                drift=priors.create("registration_drift"),
+                memory=priors.create("registration_memory"),
                 targeting=priors.create("spot_targeting"),
                 outlier=priors.create("spot_outlier"),
                 label_error=priors.create("label_error"),

@@ -32,6 +32,9 @@ WINDOW_RADIUS = 2.3
 FEWEST_OF_A_CLASS = 300
 MATRIX_SCATTER = 0.06
 TAILS = "anchor_heavy_tailed"
+ASTRAY = "spot_astray"
+BY_FAR = 5.0
+"""Robust standard deviations beyond which no phase explains so much of an oxide."""
 SURE = 0.6
 
 
@@ -63,6 +66,8 @@ class Observations:
         Stated error of the analyses, NaN where none (s, o).
     spot_label
         Index of the labelled phase, -1 where none (s,).
+    spot_order
+        Place in the order of measurement, NaN where not known (s,).
     place_counts, place_offset
         Counts at each place (s, w, e), and the place's column and row from the nominal position
         (s, w, 2), pixels; NaN outside the map.
@@ -90,6 +95,7 @@ class Observations:
     spot_composition: np.ndarray
     spot_error: np.ndarray
     spot_label: np.ndarray
+    spot_order: np.ndarray
     place_counts: np.ndarray
     place_offset: np.ndarray
     place_averaged: np.ndarray
@@ -166,12 +172,40 @@ def with_anchors(data: xr.Dataset, options: dict[str, str]) -> xr.Dataset:
         },
         {"axis_name": np.array(names, dtype=str), "pixel_class": np.array(cells.classes)},
     )
-    notes = [str(data.attrs.get("notes", "")), *_corrected(data, anchors)]
-    return (
-        data.assign(added.data_vars)
-        .assign_coords(added.coords)
-        .assign_attrs(notes="\n".join(note for note in notes if note))
-    )
+    data = data.assign(added.data_vars).assign_coords(added.coords)
+    astray = _astray(data, cells, anchors)
+    notes = [
+        str(data.attrs.get("notes", "")),
+        *_corrected(data, anchors),
+        *_left_out(data, astray),
+    ]
+    return data.assign(
+        {ASTRAY: (("spot", "oxide"), astray)} if "spot" in data.coords else {}
+    ).assign_attrs(notes="\n".join(note for note in notes if note))
+
+
+def _astray(data: xr.Dataset, cells: Cells, anchors: Anchors) -> np.ndarray:
+    """Tell which analyses hold more of an oxide than any phase by far (s, o)."""
+    spots = _spots(data, data.sizes["oxide"], cells, anchors)
+    composition, scatter = _rough_compositions(data, cells, anchors, dead_share_of(data), spots)
+    measured = np.asarray(spots["spot_composition"])
+    most = composition + BY_FAR * np.maximum(np.nan_to_num(scatter), 0.01 * composition + 0.02)
+    # A phase of unknown composition may hold anything.
+    return measured > np.where(np.isnan(most), np.inf, most).max(axis=0)
+
+
+def _left_out(data: xr.Dataset, astray: np.ndarray) -> list[str]:
+    """Say which oxides of which spots are left out."""
+    lines = []
+    for o in np.flatnonzero(astray.any(axis=0)):
+        named = ", ".join(
+            f"{data['spot'].to_numpy()[s]} ({data['wt_percent'].to_numpy()[s, o]:.2f} wt%)"
+            for s in np.flatnonzero(astray[:, o])
+        )
+        lines.append(
+            f"{data['oxide'].to_numpy()[o]} of spots {named} is left out: no phase holds so much"
+        )
+    return lines
 
 
 def _seeded(data: xr.Dataset) -> list[int]:
@@ -328,19 +362,24 @@ def _spots(data: xr.Dataset, n_oxides: int, cells: Cells, anchors: Anchors) -> d
             "spot_composition": np.zeros((0, n_oxides)),
             "spot_error": np.zeros((0, n_oxides)),
             "spot_label": np.zeros(0, dtype=int),
+            "spot_order": np.zeros(0),
             "first_shift": np.zeros(2),
             **cut_places(data, np.zeros((0, 2)), np.zeros(2), [], cells, anchors),
         }
+    measured = data["wt_percent"].to_numpy()
+    if ASTRAY in data:
+        measured = np.where(data[ASTRAY].to_numpy(), np.nan, measured)
     nominal = np.stack([data["spot_column"].to_numpy(), data["spot_row"].to_numpy()], axis=1)
     shift = data["first_shift"].to_numpy()
     names = [str(name) for name in data["spot"].to_numpy()]
     phases = [str(p) for p in data["phase"].to_numpy()]
     return {
-        "spot_composition": data["wt_percent"].to_numpy(),
+        "spot_composition": measured,
         "spot_error": data["wt_percent_sd"].to_numpy(),
         "spot_label": np.array(
             [phases.index(str(x)) if str(x) else -1 for x in data["spot_label"].to_numpy()]
         ),
+        "spot_order": data["spot_order"].to_numpy(),
         "first_shift": shift,
         **cut_places(data, nominal, shift, names, cells, anchors),
     }

@@ -37,11 +37,16 @@ class SpotParameters(NamedTuple):
     Attributes
     ----------
     composition, scatter
-        wt% of each phase and what scatters about it unseen by the map (k, o).
+        wt% of each phase and what scatters about it beyond the axes (k, o).
+    scatter_seen
+        Correlation of that scatter with that of the counts of the oxide's element (o,).
     axis_composition
         Change of wt% along each axis (a, o).
     shift, jitter
         Registration, pixels (2,), ().
+    drift, memory
+        Scatter of what neighbours in the order of measurement are displaced by alike, pixels, and
+        number of spots over which it is forgotten (), ().
     targeting
         Odds by which spots are set on pure grains rather than where phases meet ().
     outlier, label_error
@@ -52,9 +57,12 @@ class SpotParameters(NamedTuple):
 
     composition: Any
     scatter: Any
+    scatter_seen: Any
     axis_composition: Any
     shift: Any
     jitter: Any
+    drift: Any
+    memory: Any
     targeting: Any
     outlier: Any
     label_error: Any
@@ -70,13 +78,21 @@ def phase_moments(
     intensity = forward.true_counts(parameters.intensity, dead)
     slope = (1 + intensity * dead) ** 2
     mean, scatter = intensity, jnp.zeros((intensity.shape[0], 0))
+    seen: Any = 0.0
     loading = parameters.axis_counts
     if spots is not None:
         mean = jnp.concatenate([intensity, spots.composition], axis=1)
         scatter = spots.scatter
+        which = observations.element_of_oxide
+        seen = spots.scatter_seen * np.eye(intensity.shape[1])[:, which]
         loading = jnp.concatenate([loading, spots.axis_composition], axis=1)
     covariance = forward.phase_covariance(
-        parameters.intensity, parameters.dispersion, scatter, observations.axis_of_phase, loading
+        parameters.intensity,
+        parameters.dispersion,
+        scatter,
+        observations.axis_of_phase,
+        loading,
+        seen,
     )
     stretch = jnp.concatenate([slope, jnp.ones_like(scatter)], axis=1)
     return mean, stretch[:, :, None] * covariance * stretch[:, None, :]

@@ -5,7 +5,7 @@ import xarray as xr
 
 from petro_models.errors import DataError
 from petro_models.phase_maps.derived import (
-    hidden_scatter,
+    engine_at,
     make_engine,
     neighbour_weights,
     parameter_draws,
@@ -72,9 +72,7 @@ def draw_pixels(
     chosen = generator.integers(0, len(parameters.maps.intensity), draws)
     fractions, compositions = [], []
     for index in chosen:
-        maps, spots = parameters.at(int(index))
-        hidden = hidden_scatter(spots.scatter, spots.composition, observed)
-        engine = PixelEngine(observed, maps, spots.composition, spots.axis_composition, hidden)
+        engine = engine_at(observed, *parameters.at(int(index)))
         parts = [
             draw_once(
                 engine,
@@ -143,7 +141,8 @@ def draw_once(
     values, vectors = np.linalg.eigh(left)
     wide = vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
     place = place + np.einsum("nab,nb->na", wide, generator.normal(size=place.shape))
-    composition = chosen @ engine.state.composition
-    composition += (chosen[:, phase_of_axis] * place) @ engine.state.axis_composition
-    unseen = np.sqrt(chosen**2 @ engine.state.hidden_scatter**2)
-    return chosen, composition + unseen * generator.normal(size=composition.shape)
+    moment = chosen[:, phase_of_axis] * place
+    composition = chosen @ engine.state.composition + moment @ engine.state.axis_composition
+    told, _, unseen = engine.state.beyond_axes.told(counts, chosen, chosen**2, moment)
+    noise = np.sqrt(unseen) * generator.normal(size=composition.shape)
+    return chosen, composition + np.asarray(told) + noise

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from petro_models.inference.devices import full_precision
-from petro_models.phase_maps import density
+from petro_models.phase_maps import density, forward
 from petro_models.phase_maps.anchors import unknown_log_density
 
 TAIL = 0.05
@@ -67,6 +68,53 @@ class Outside(NamedTuple):
     moved: jax.Array
     moved_twice: jax.Array
     pure: jax.Array
+
+
+class BeyondAxes(NamedTuple):
+    """What scatters in counts and composition of the phases beyond their axes.
+
+    Attributes
+    ----------
+    intensity, axis_counts, dead_share
+        Expected true counts of pure phases (k, e), their change along each axis (a, e), and dead
+        time over dwell time (e,).
+    excess
+        Variance of true counts beyond axes and counting (k, e).
+    hidden
+        Variance of the composition beyond the axes (k, o).
+    shared
+        Its covariance with the counts of its element (k, o).
+    element
+        1 for the element of each oxide (e, o).
+    """
+
+    intensity: jax.Array
+    axis_counts: jax.Array
+    dead_share: jax.Array
+    excess: jax.Array
+    hidden: jax.Array
+    shared: jax.Array
+    element: jax.Array
+
+    def told(
+        self, counts: ArrayLike, fraction: ArrayLike, square: ArrayLike, moment: ArrayLike
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Give wt% that counts beyond the axes tell, wt% per count, and the variance left (n, o).
+
+        Parameters
+        ----------
+        counts, fraction, square, moment
+            Of pixels: counts (n, e), fractions and their squares (n, k), and fraction times
+            position along the axes (n, a).
+        """
+        counts, fraction, square, moment = map(jnp.asarray, (counts, fraction, square, moment))
+        expected = fraction @ self.intensity + moment @ self.axis_counts
+        residual = forward.true_counts(counts, self.dead_share) - expected
+        variance = square @ self.excess + jnp.maximum(expected, 0.3)
+        variance = variance + forward.SKEWNESS_ALLOWANCE
+        together = square @ self.shared
+        gain = together / (variance @ self.element)
+        return gain * (residual @ self.element), gain, square @ self.hidden - gain * together
 
 
 class Nodes(NamedTuple):
@@ -183,7 +231,7 @@ def integrate(
     frame: density.Frame,
     cells: Outside,
     nodes: Nodes,
-    hidden: jax.Array,
+    beyond: BeyondAxes,
     neighbours: jax.Array | None = None,
 ) -> jax.Array:
     """Integrate fractions and compositions over the nodes of one patch; see `PixelEngine`.
@@ -208,7 +256,7 @@ def integrate(
     outer = rest @ cells.still + (rest * moved) @ cells.moved
     outer, outer_square = jnp.split(outer, 2, axis=1)
     outer_square = outer_square + twice @ cells.moved_twice
-    k = hidden.shape[0]
+    k = beyond.hidden.shape[0]
     fraction = outer[:, :k] + mean @ nodes.phase_of_member
     inner_square = jnp.diagonal(products, axis1=1, axis2=2)
     square = outer_square[:, :k] + inner_square @ nodes.phase_of_member
@@ -229,28 +277,44 @@ def integrate(
 
     own, along = with_total(nodes.composition), with_total(nodes.axis_composition)
     composition = mean @ own + moment @ along + outer[:, k:]
-    composition_square = (
-        jnp.einsum("nmp,mo,po->no", products, own, own)
-        + 2 * jnp.einsum("nmq,mo,qo->no", crossed, own, along)
-        + jnp.einsum("nqr,qo,ro->no", squared, along, along)
-        + outer_square[:, k:]
+
+    def product(first: tuple[jax.Array, ...], second: tuple[jax.Array, ...]) -> jax.Array:
+        """Give the mean of a product of two quantities of the members and their axes (n, o)."""
+        return (
+            jnp.einsum("nmp,mo,po->no", products, first[0], second[0])
+            + jnp.einsum("nmq,mo,qo->no", crossed, first[0], second[1])
+            + jnp.einsum("nmq,mo,qo->no", crossed, second[0], first[1])
+            + jnp.einsum("nqr,qo,ro->no", squared, first[1], second[1])
+        )
+
+    variance = product((own, along), (own, along)) + outer_square[:, k:] - composition**2
+    told, gain, unseen = beyond.told(counts, fraction, square, moment @ nodes.axis_of_own)
+    # What the counts beyond the axes tell depends on the fractions and positions too.
+    weight = own[:, :-1], along[:, :-1]
+    expected = (
+        nodes.phase_of_member @ beyond.intensity @ beyond.element,
+        nodes.axis_of_own @ beyond.axis_counts @ beyond.element,
     )
-    variance = jnp.maximum(composition_square - composition**2, 0.0)
-    unseen = square @ hidden**2
+    average, average_expected = (mean @ part[0] + moment @ part[1] for part in (weight, expected))
+    held = average_expected / jnp.maximum(1 - left, 1e-6)[:, None]
+    together = product(weight, expected) - average * held
+    alone = product(expected, expected) - average_expected * held
+    variance = variance.at[:, :-1].add(gain**2 * alone - 2 * gain * together)
+    variance = jnp.maximum(variance, 0.0)
     low, high = _quantiles(share, left, nodes)
     # Phases outside the patch have mass at zero; what little they hold is spread normally.
     half_width = NORMAL_QUANTILE * sd
-    held, corners = nodes.phase_of_member.any(axis=0), len(nodes.phase_of_corner)
+    is_member, corners = nodes.phase_of_member.any(axis=0), len(nodes.phase_of_corner)
     low_outside = jnp.where(fraction > 0.05, jnp.maximum(fraction - half_width, 0.0), 0.0)
     high_outside = jnp.where(fraction > 0.01, jnp.minimum(fraction + half_width, 1.0), 0.0)
     return jnp.concatenate(
         [
             fraction,
             sd,
-            jnp.where(held, low @ nodes.phase_of_member, low_outside),
-            jnp.where(held, high @ nodes.phase_of_member, high_outside),
-            jnp.where(held, share[:, :corners] @ nodes.phase_of_corner, rest @ cells.pure),
-            composition[:, :-1],
+            jnp.where(is_member, low @ nodes.phase_of_member, low_outside),
+            jnp.where(is_member, high @ nodes.phase_of_member, high_outside),
+            jnp.where(is_member, share[:, :corners] @ nodes.phase_of_corner, rest @ cells.pure),
+            composition[:, :-1] + told,
             variance + with_total(unseen),
             moment @ nodes.axis_of_own,
         ],

@@ -11,7 +11,7 @@ from petro_models.phase_maps import density
 from petro_models.phase_maps.cells import Patch, pair_patch, triple_patch
 from petro_models.phase_maps.observations import Observations
 from petro_models.phase_maps.pixel_density import MapParameters, cell_log_weight, phase_moments
-from petro_models.phase_maps.pixel_kernels import Coarse, Nodes, Outside
+from petro_models.phase_maps.pixel_kernels import BeyondAxes, Coarse, Nodes, Outside
 
 _counting_cells, _coefficients = jax.jit(density.counting_cells), jax.jit(density.coefficients)
 POSITION_BINS = 4
@@ -32,7 +32,9 @@ class MapState:
         Of the map.
     composition, axis_composition, hidden_scatter
         wt% of each phase (k, o), its change along each axis (a, o), and the scatter of the true
-        composition that the map does not see (k, o).
+        composition beyond the axes (k, o).
+    seen_scatter
+        What the counts see of that scatter (k, o): scatter times correlation.
     """
 
     observations: Observations
@@ -40,6 +42,7 @@ class MapState:
     composition: np.ndarray
     axis_composition: np.ndarray
     hidden_scatter: np.ndarray
+    seen_scatter: np.ndarray
 
     @cached_property
     def frame(self) -> density.Frame:
@@ -61,6 +64,23 @@ class MapState:
     def covariance(self) -> np.ndarray:
         """Covariance of the counts of pure phases, counting left out (k, e, e)."""
         return self._phases[1]
+
+    @cached_property
+    def beyond_axes(self) -> BeyondAxes:
+        """What scatters beyond the axes, in single precision."""
+        which = self.observations.element_of_oxide
+        slope = (1 + self.mean * self.observations.dead_share) ** 2
+        excess = slope * self.parameters.dispersion * self.parameters.intensity
+        parts = (
+            self.mean,
+            self.parameters.axis_counts,
+            self.observations.dead_share,
+            excess**2,
+            self.hidden_scatter**2,
+            excess[:, which] * self.seen_scatter,
+            np.eye(excess.shape[1])[:, which],
+        )
+        return BeyondAxes(*(jnp.asarray(part, dtype=jnp.float32) for part in parts))
 
     @cached_property
     def log_weight(self) -> jax.Array:

@@ -85,9 +85,9 @@ class PixelEngine:
         Cells, frame and dims.
     parameters
         Of the map.
-    composition, axis_composition, hidden_scatter
-        wt% of each phase (k, o), its change along each axis (a, o), and the scatter of the true
-        composition that the map does not see (k, o).
+    composition, axis_composition, hidden_scatter, seen_scatter
+        wt% of each phase (k, o), its change along each axis (a, o), the scatter of the true
+        composition beyond the axes, and what the counts see of it (k, o).
     pixels
         How many it will compute: what decides on the device.
     """
@@ -99,6 +99,7 @@ class PixelEngine:
         composition: np.ndarray,
         axis_composition: np.ndarray,
         hidden_scatter: np.ndarray,
+        seen_scatter: np.ndarray,
         pixels: int = 0,
     ) -> None:
         self.state = MapState(
@@ -107,6 +108,7 @@ class PixelEngine:
             np.asarray(composition),
             np.asarray(axis_composition).reshape(-1, np.shape(composition)[1]),
             np.asarray(hidden_scatter),
+            np.asarray(seen_scatter),
         )
         # In the frame's units squares stay small enough for single precision to tell log
         # densities apart by a hundredth.
@@ -117,6 +119,7 @@ class PixelEngine:
         # Where the constants are, all that is computed with them is computed.
         self._coarse = jax.device_put(coarse_cells(self.state), self.device)
         self._outside = jax.device_put(outside_cells(self.state), self.device)
+        self._beyond_axes = jax.device_put(self.state.beyond_axes, self.device)
         self._patches: dict[tuple[int, ...], tuple[Nodes, np.ndarray]] = {}
         self._nodes_per_pair = nodes_per_pair(self.state)
 
@@ -132,6 +135,7 @@ class PixelEngine:
             observations.composition,
             anchors.axis_loading[:, observations.element_of_oxide] / observations.sensitivity,
             observations.scatter,
+            np.zeros_like(observations.scatter),
             pixels,
         )
 
@@ -286,7 +290,7 @@ class PixelEngine:
                 self._single_frame,
                 self._outside,
                 nodes,
-                np.float32(self.state.hidden_scatter),
+                self._beyond_axes,
                 None if part.neighbours is None else _padded(part.neighbours, width),
             )
             rows.add(part.place, block)

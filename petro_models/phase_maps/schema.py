@@ -70,8 +70,9 @@ def validate_spots(spots: xr.Dataset, maps: xr.Dataset | None = None) -> None:
     The schema: `wt_percent` (spot, oxide), NaN where not measured; `wt_percent_sd` (spot, oxide),
     one sigma, NaN where not stated; coordinates `oxide` ("SiO2") and `cation` (oxide; "Si");
     `column`, `row` (spot), fractional pixel position where whole numbers are pixel centres, NaN
-    if not known; `phase` (spot), "" where none. Optional: `stage_x`, `stage_y` (spot), intensities
-    such as `net_counts_per_s_uA` (spot, element).
+    if not known; `phase` (spot), "" where none. Optional: `order` (spot), place in the order of
+    measurement, NaN where not known (the list's, if it is left out); `stage_x`, `stage_y` (spot);
+    intensities such as `net_counts_per_s_uA` (spot, element).
 
     Parameters
     ----------
@@ -91,6 +92,8 @@ def validate_spots(spots: xr.Dataset, maps: xr.Dataset | None = None) -> None:
     _check_variables(spots, wanted, "build spots with epma_spots or read_spots")
     if "cation" not in spots.coords or spots["cation"].dims != ("oxide",):
         raise DataError("coordinate 'cation' (oxide) is missing; it names what an oxide measures.")
+    if "order" in spots:
+        _check_variables(spots, {"order": ("spot",)}, "leave it out where it is not known")
     _check_unique(spots, "spot")
     check_oxides([str(name) for name in spots["oxide"].values], "spots")
     _check_analyses(spots)

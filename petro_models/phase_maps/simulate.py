@@ -10,6 +10,7 @@ from scipy.stats import norm
 
 from petro_models.errors import DataError
 from petro_models.phase_maps import forward
+from petro_models.phase_maps.spot_drift import draw_path
 
 MINERALS: dict[str, dict[str, float]] = {
     "Quartz": {"SiO2": 100.0},
@@ -98,6 +99,8 @@ def simulate_phase_maps(
     matrix_scatter: float = 0.05,
     registration_shift: tuple[float, float] = (1.3, -0.8),
     registration_jitter: float = 0.5,
+    registration_drift: float = 0.0,
+    registration_memory: float = 6.0,
     wrong_labels: int = 0,
     dead_time_ns: float = 0.0,
     seed: int = 0,
@@ -129,6 +132,9 @@ def simulate_phase_maps(
         Scatter of ln(intensity / (sensitivity x wt%)) over phases and elements.
     registration_shift, registration_jitter
         Column and row by which nominal spot positions are off, and scatter about it, pixels.
+    registration_drift, registration_memory
+        Scatter of what spots measured one after the other are displaced by alike, pixels, and
+        number of spots over which it is forgotten.
     wrong_labels
         Number of spots that carry another phase's label.
     dead_time_ns
@@ -169,7 +175,8 @@ def simulate_phase_maps(
     maps = counted_maps(counts, chemistry, STEP_UM, counts_per_pixel, dead_time_ns)
     spots = analyse_spots(
         fraction, composition, chemistry, n_spots, registration_shift, registration_jitter,
-        generator, wrong_labels=wrong_labels,
+        generator, wrong_labels=wrong_labels, drift=registration_drift,
+        memory=registration_memory,
     )  # fmt: skip
     truth = xr.Dataset(
         {
@@ -342,6 +349,8 @@ def analyse_spots(
     generator: np.random.Generator,
     *,
     wrong_labels: int = 0,
+    drift: float = 0.0,
+    memory: float = 6.0,
 ) -> xr.Dataset:
     """Analyse spots on a map of known fractions (phase, y, x) and compositions (oxide, y, x).
 
@@ -369,6 +378,9 @@ def analyse_spots(
         labels[index] = (labels[index] + 1) % n_phases
     nominal = np.stack([column, row], axis=1) - np.array(shift)
     nominal = nominal + jitter * generator.normal(size=nominal.shape)
+    order = np.arange(n_spots, dtype=float)
+    if drift > 0:
+        nominal = nominal - drift * draw_path(order, memory, generator)
     return xr.Dataset(
         {
             "wt_percent": (("spot", "oxide"), measured, {"units": "wt%"}),
@@ -376,6 +388,7 @@ def analyse_spots(
             "column": ("spot", nominal[:, 0], {"units": "pixel"}),
             "row": ("spot", nominal[:, 1], {"units": "pixel"}),
             "phase": ("spot", np.array([chemistry.phases[k] for k in labels], dtype=str)),
+            "order": ("spot", order, {"units": "1"}),
         },
         {
             "spot": np.array([f"{i + 1}" for i in range(n_spots)], dtype=str),

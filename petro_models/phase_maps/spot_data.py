@@ -108,6 +108,7 @@ def epma_spots(
             "column": ("spot", position[0], {"units": "pixel"}),
             "row": ("spot", position[1], {"units": "pixel"}),
             "phase": ("spot", np.array(labels, dtype=str)),
+            "order": ("spot", np.arange(count, dtype=float), {"units": "1"}),
         },
         coords={
             "spot": np.array([str(label) for label in wt_percent.index], dtype=str),

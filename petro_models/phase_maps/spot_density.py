@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
-from petro_models.phase_maps import density, forward
+from petro_models.phase_maps import density, forward, spot_drift
 from petro_models.phase_maps.anchors import unknown_log_density
 from petro_models.phase_maps.observations import MATRIX_SCATTER, Observations
 from petro_models.phase_maps.pixel_density import (
@@ -22,7 +22,6 @@ from petro_models.phase_maps.pixel_density import (
 STRADDLE = 0.2
 """How far the phase fractions under a spot differ from those of the pixel, where phases meet."""
 OUTLIER_WIDTH = 2.0
-SMALLEST_LOG = -1e4
 
 
 def spot_cells(
@@ -63,16 +62,6 @@ def log_label(label: np.ndarray, label_error: Any, observations: Observations) -
     return (label[:, None] == np.arange(count)).astype(float) @ jnp.log(chance)
 
 
-def log_place(spots: SpotParameters, observations: Observations) -> jax.Array:
-    """Give the log probability of every place around every spot (s, w)."""
-    offset = observations.place_offset
-    known = np.isfinite(offset).all(axis=-1)
-    found = density.place_log_probability(
-        np.where(known[..., None], offset, 0.0), spots.shift, spots.jitter
-    )
-    return jnp.where(known, found, SMALLEST_LOG)
-
-
 def log_target(spots: SpotParameters, observations: Observations) -> jax.Array:
     """Give the log odds by which spots are set on each cell, the unknown one last (c + 1,)."""
     return jnp.log(spots.targeting) * np.array([*observations.cells.is_pure, False])
@@ -100,11 +89,27 @@ def unknown_composition(
 
 
 def spot_log_density(observations: Observations, value: Any, _: Any, *parameters: Any) -> jax.Array:
-    """Give the log density of each spot's composition (s,), its place and class summed out.
+    """Give the log density of each spot's composition given those before it (s,).
 
-    A gross outlier obeys a broad density instead.
+    Its place and class, and how far the stage was displaced, are summed out. A gross outlier obeys
+    a broad density instead.
     """
     map_parameters, spots = MapParameters(*parameters[:4]), SpotParameters(*parameters[4:])
+    emission = _log_emission(observations, value, map_parameters, spots)[0]
+    return spot_drift.log_evidence(emission, spots.memory, observations)
+
+
+def _log_emission(
+    observations: Observations, value: Any, map_parameters: MapParameters, spots: SpotParameters
+) -> tuple[jax.Array, jax.Array]:
+    """Give log densities of the spots' compositions for every displacement of the stage.
+
+    Returns
+    -------
+    tuple
+        (s, node, node); and the log probability (s, node, node) of what counts and analyst
+        prefer alone, by which places are normalised.
+    """
     moments = [
         spot_cells(map_parameters, spots, observations, share)
         for share in (1.0, observations.noise_share)
@@ -128,15 +133,16 @@ def spot_log_density(observations: Observations, value: Any, _: Any, *parameters
             parts.append(density.place_log_density(*densities, log_weight, labels, target))
             rows.append(row)
     order = np.argsort(np.concatenate(rows))
-    place = log_place(spots, observations)
+    around = spot_drift.places(spots, observations)
     seen, alone = (
-        logsumexp(jnp.concatenate(part)[order].reshape(place.shape) + place, axis=1)
+        around.sum(jnp.concatenate(part)[order].reshape(-1, n_places))
         for part in zip(*parts, strict=True)
     )
     middle, width = broad_composition(observations)
     broad = jnp.where(present, -0.5 * ((value - middle) / width) ** 2 - np.log(width), 0.0)
     broad = broad.sum(axis=1) - 0.5 * present.sum(axis=1) * density.LOG_TWO_PI
-    return jnp.logaddexp(jnp.log1p(-spots.outlier) + seen - alone, jnp.log(spots.outlier) + broad)
+    mistaken = jnp.log(spots.outlier) + broad[:, None, None]
+    return jnp.logaddexp(jnp.log1p(-spots.outlier) + seen - alone, mistaken), alone
 
 
 def _place_densities(
@@ -182,10 +188,14 @@ def _place_densities(
 def draw_spots(
     observations: Observations, parameters: list[np.ndarray], rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw an analysis at every spot from what the counts around it allow."""
-    return predict_spots(
-        MapParameters(*parameters[:4]), SpotParameters(*parameters[4:]), observations, rng
-    )[0]
+    """Draw an analysis at every spot from what the counts around it allow.
+
+    Displacements of the stage are drawn too: no analysis tells of them.
+    """
+    map_parameters, spots = MapParameters(*parameters[:4]), SpotParameters(*parameters[4:])
+    away = spot_drift.draw_displacements(spots, observations, rng)
+    moments, chance = _spot_chance(observations, map_parameters, spots, away)
+    return _draw_analyses(moments, chance, spots, observations, rng, float(spots.outlier))
 
 
 def predict_spots(
@@ -193,15 +203,16 @@ def predict_spots(
     spots: SpotParameters,
     observations: Observations,
     generator: np.random.Generator,
-    outliers: bool = True,
-    repeats: int = 1,
+    repeats: int,
 ) -> np.ndarray:
-    """Draw what analyses at every spot would give, labels unseen, (repeat, s, o)."""
+    """Draw what analyses at every spot would give, its own unseen, (repeat, s, o).
+
+    How far the stage was displaced is told by the spots before and after. There are no outliers.
+    """
     moments, chance = _spot_chance(observations, parameters, spots)
-    share = float(spots.outlier) if outliers else 0.0
     return np.stack(
         [
-            _draw_analyses(moments, chance, spots, observations, generator, share)
+            _draw_analyses(moments, chance, spots, observations, generator, 0.0)
             for _ in range(repeats)
         ]
     )
@@ -255,22 +266,32 @@ def _draw_analyses(
 
 
 def _spot_chance(
-    observations: Observations, parameters: MapParameters, spots: SpotParameters
+    observations: Observations,
+    parameters: MapParameters,
+    spots: SpotParameters,
+    displaced: np.ndarray | None = None,
 ) -> tuple[list[tuple[np.ndarray, ...]], np.ndarray]:
     """Give the cells' moments, for single and for averaged pixels, and `_log_chance`."""
     moments, chance = _log_chance(
         observations,
         MapParameters(*(np.asarray(value, float) for value in parameters)),
         SpotParameters(*(np.asarray(value, float) for value in spots)),
+        displaced,
     )
     return [tuple(np.asarray(x) for x in pair) for pair in moments], np.asarray(chance)
 
 
 @partial(jax.jit, static_argnums=0)
 def _log_chance(
-    observations: Observations, parameters: MapParameters, spots: SpotParameters
+    observations: Observations,
+    parameters: MapParameters,
+    spots: SpotParameters,
+    displaced: np.ndarray | None,
 ) -> tuple[list[tuple[jax.Array, jax.Array]], jax.Array]:
-    """Give the log chance of each place and cell at each spot, by counts alone (s, w, c + 1)."""
+    """Give the log chance of each place and cell at each spot, by counts alone (s, w, c + 1).
+
+    Where the stage was is told by other spots, unless it is given how far it was displaced (s, 2).
+    """
     anchors, n_elements = observations.anchors, len(observations.dead_share)
     counts = observations.place_counts
     flat, averaged = counts.reshape(-1, n_elements), observations.place_averaged.ravel()
@@ -291,5 +312,11 @@ def _log_chance(
     both = jnp.concatenate([inside, outside[:, None]], axis=1)
     both = both + cell_log_weight(parameters.class_weight, observations)
     chance = both - logsumexp(both, axis=1, keepdims=True) + log_target(spots, observations)
-    place = log_place(spots, observations)
+    if displaced is None:
+        value = np.nan_to_num(observations.spot_composition)
+        emission, alone = _log_emission(observations, value, parameters, spots)
+        told = spot_drift.told_by_others(emission, spots.memory, observations)
+        place = spot_drift.places(spots, observations).average(told, alone)
+    else:
+        place = spot_drift.log_place(spots, observations, displaced)
     return moments, chance.reshape(*counts.shape[:2], -1) + place[..., None]

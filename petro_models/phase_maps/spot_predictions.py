@@ -22,7 +22,9 @@ def predict_analyses(
     posterior
         Its draws of the free variables.
     spots
-        With `column` and `row` (spot); what else they hold is not read.
+        With `column` and `row` (spot), and with `order` where they were measured between the
+        fitted ones, which then tell how far the stage was displaced; what else they hold is not
+        read.
     seed
         Of the draws.
 
@@ -32,10 +34,9 @@ def predict_analyses(
         `predicted` (median), `predicted_low`, `predicted_high` (90 %, equal-tailed) and `drawn`
         (prediction, spot, oxide), wt%.
     """
-    observed = _around(problem, spots)
     draws = parameter_draws(posterior, problem.observations, problem.priors)
     generator = np.random.default_rng(seed)
-    drawn = draw_analyses(draws, observed, generator)
+    drawn = draw_analyses(draws, _around(problem, spots), generator)[:, -spots.sizes["spot"] :]
     low, middle, high = np.quantile(drawn, [0.05, 0.5, 0.95], axis=0)
     dims, attrs = ("spot", "oxide"), {"units": "wt%"}
     return xr.Dataset(
@@ -50,14 +51,26 @@ def predict_analyses(
 
 
 def _around(problem: PhaseMaps, spots: xr.Dataset) -> Observations:
-    """Give the problem's observations with the surroundings of other spots."""
-    nominal = np.stack([spots["column"].to_numpy(), spots["row"].to_numpy()], axis=1)
-    names = [str(name) for name in spots["spot"].to_numpy()]
-    observed = problem.observations
+    """Give the problem's observations with other spots after its own, not analysed."""
+    observed, data = problem.observations, problem.data
+    own = np.stack([data["spot_column"].to_numpy(), data["spot_row"].to_numpy()], axis=1)
+    others = np.stack([spots["column"].to_numpy(), spots["row"].to_numpy()], axis=1)
+    names = [str(name) for name in (*data["spot"].to_numpy(), *spots["spot"].to_numpy())]
+    count = len(others)
+    unseen = np.full((count, observed.spot_composition.shape[1]), np.nan)
+    order = spots["order"].to_numpy() if "order" in spots else np.full(count, np.nan)
     return replace(
         observed,
-        spot_label=np.full(len(names), -1),
+        spot_composition=np.concatenate([observed.spot_composition, unseen]),
+        spot_error=np.concatenate([observed.spot_error, unseen]),
+        spot_label=np.append(observed.spot_label, np.full(count, -1)),
+        spot_order=np.append(observed.spot_order, order),
         **cut_places(
-            problem.data, nominal, observed.first_shift, names, observed.cells, observed.anchors
+            data,
+            np.concatenate([own, others]),
+            observed.first_shift,
+            names,
+            observed.cells,
+            observed.anchors,
         ),
     )

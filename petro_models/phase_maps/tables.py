@@ -19,6 +19,8 @@ MIXED = (0.05, 0.95)
 SPOT_QUANTITIES = {
     "registration_shift": ("shift of the spots", "pixel"),
     "registration_jitter": ("scatter of single spots about it", "pixel"),
+    "registration_drift": ("scatter of what neighbours in the list are displaced by", "pixel"),
+    "registration_memory": ("spots after which that is forgotten", "1"),
     "spot_outlier": ("share of spots that agree with nothing near them", "1"),
 }
 

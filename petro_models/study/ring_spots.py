@@ -88,6 +88,10 @@ def _places(problem: PhaseMaps, fit: xr.DataTree) -> tuple[np.ndarray, np.ndarra
 
 def _misplaced_pixels(problem: PhaseMaps, fit: xr.DataTree) -> float:
     """Give how far a spot may lie from where it was set, after registration, pixels."""
-    if "registration_jitter" in fit["posterior"]:
-        return float(fit["posterior"]["registration_jitter"].mean())
-    return float(problem.priors.known("registration_jitter"))
+    parts = [
+        fit["posterior"][name].to_numpy()
+        if name in fit["posterior"]
+        else np.asarray(problem.priors.known(name))
+        for name in ("registration_jitter", "registration_drift")
+    ]
+    return float(np.hypot(*parts).mean())
