@@ -148,9 +148,10 @@ def test_conditions_and_registration_of_a_map_survive_the_round_trip(tmp_path):
     maps["dwell_s"][1] = np.nan
     spots["wt_percent"][0, 1] = np.nan
     spots["wt_percent_sd"][:, 2] = np.nan
+    spots["order"] = spots["order"][::-1].drop_vars("spot")
     again = read_epma(write_epma(maps, tmp_path / "maps.toml"))
     for name in ("counts", "dwell_s", "dead_time_ns", "probe_current_nA", "stage_to_pixel"):
         np.testing.assert_allclose(again[name], maps[name])
     analyses = read_spots(write_spots(spots, tmp_path / "spots.csv"), again)
-    for name in ("wt_percent", "wt_percent_sd"):
+    for name in ("wt_percent", "wt_percent_sd", "order"):
         np.testing.assert_allclose(analyses[name], spots[name], rtol=1e-6)

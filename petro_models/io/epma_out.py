@@ -58,7 +58,7 @@ def write_epma(maps: xr.Dataset, path: str | Path) -> Path:
 
 
 def write_spots(spots: xr.Dataset, path: str | Path) -> Path:
-    """Write spot analyses as CSV: position on the map, label, wt% and its standard deviation.
+    """Write spot analyses as CSV: position, order, label, wt% and its standard deviation.
 
     Read them back with ``read_spots(path, maps)``. Numbers keep seven digits.
 
@@ -80,9 +80,10 @@ def write_spots(spots: xr.Dataset, path: str | Path) -> Path:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     heads = [f"{oxide} wt%" for oxide in oxides] + [f"{oxides[o]}_1s" for o in stated]
-    writer.writerow(["spot", "column", "row", "phase", *heads])
+    places = [name for name in ("column", "row", "order") if name in spots]
+    writer.writerow(["spot", *places, "phase", *heads])
     for index, label in enumerate(spots["spot"].to_numpy()):
-        place = [_cell(float(spots[name][index])) for name in ("column", "row")]
+        place = [_cell(float(spots[name][index])) for name in places]
         values = [_cell(float(value)) for value in spots["wt_percent"][index].to_numpy()]
         errors = [_cell(float(error[index, o])) for o in stated]
         writer.writerow([label, *place, str(spots["phase"][index].item()), *values, *errors])

@@ -28,6 +28,7 @@ _POSITIONS = {
     "y": "stage_y",
     "x-pos": "stage_x",
     "y-pos": "stage_y",
+    "order": "order",
 }
 _PHASES = ("phase", "mineral", "label", "comment")
 _SPOTS = ("spot", "point", "no", "no.", "id", "analysis", "sample", "line")
@@ -51,8 +52,9 @@ def read_spot_table(path: Path, maps: xr.Dataset | None, outside: str, label: st
 
     Columns are oxides ("SiO2", "SiO2 wt%", "Zr ppm"), their errors ("SiO2_1s", "SiO2_rsd%"),
     positions on the map ("column", "row", from 0, whole = pixel centre) or of the stage
-    ("stage_x", "stage_y", or "X", "Y"), a label ("phase", "mineral", "label" or "comment") and a
-    number of the spot ("spot", "no", "id", ...).
+    ("stage_x", "stage_y", or "X", "Y"), the place in the order of measurement ("order"; that of
+    the rows if there is none), a label ("phase", "mineral", "label" or "comment") and a number of
+    the spot ("spot", "no", "id", ...).
 
     Raises
     ------
@@ -88,6 +90,7 @@ def read_spot_table(path: Path, maps: xr.Dataset | None, outside: str, label: st
         stage_x=positions.get("stage_x"),
         stage_y=positions.get("stage_y"),
         stage_unit="unit of the table",
+        order=positions.get("order"),
         phase=phase,
         maps=maps,
         outside=outside,

@@ -34,6 +34,7 @@ def epma_spots(
     stage_x: Values | None = None,
     stage_y: Values | None = None,
     stage_unit: str = "mm",
+    order: Values | None = None,
     phase: Sequence[str] | None = None,
     extras: Mapping[str, Extra] | None = None,
     extra_elements: Sequence[str] | None = None,
@@ -57,6 +58,8 @@ def epma_spots(
         If not given, it follows from the stage coordinates and `maps`.
     stage_x, stage_y, stage_unit
         Position of the stage, and its unit.
+    order
+        Place of each spot in the order of measurement; that of the rows if not given.
     phase
         Label of each spot, "" where none.
     extras
@@ -96,6 +99,7 @@ def epma_spots(
     position = [_values(name, given, count) for name, given in (("column", column), ("row", row))]
     if column is None and row is None:
         position = list(_positions(stage, maps, count))
+    turn = np.arange(count, dtype=float) if order is None else _values("order", order, count)
     labels = [""] * count if phase is None else ["" if p is None else str(p).strip() for p in phase]
     spots = xr.Dataset(
         {
@@ -108,7 +112,7 @@ def epma_spots(
             "column": ("spot", position[0], {"units": "pixel"}),
             "row": ("spot", position[1], {"units": "pixel"}),
             "phase": ("spot", np.array(labels, dtype=str)),
-            "order": ("spot", np.arange(count, dtype=float), {"units": "1"}),
+            "order": ("spot", turn, {"units": "1"}),
         },
         coords={
             "spot": np.array([str(label) for label in wt_percent.index], dtype=str),
