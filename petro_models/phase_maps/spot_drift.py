@@ -19,6 +19,8 @@ NODES = np.linspace(-3.0, 3.0, 13)
 NARROWEST = 0.05
 """Least variance of a step, so that it is seen on the nodes."""
 LEAST = 1e-280
+UNROLL = 32
+"""Spots to a step of the compiled loop: each step costs memory until the sampler has ended."""
 
 _AT_REST = np.exp(-0.5 * NODES**2) / np.exp(-0.5 * NODES**2).sum()
 
@@ -134,7 +136,7 @@ def told_by_others(log_emission: jax.Array, memory: Any, observations: Observati
         return passed, passed
 
     last = jnp.ones((len(NODES), len(NODES)))
-    _, messages = jax.lax.scan(back, last, (emission[1:], later), reverse=True)
+    _, messages = jax.lax.scan(back, last, (emission[1:], later), reverse=True, unroll=UNROLL)
     found = before * jnp.concatenate([messages, last[None]])
     found = found / found.sum(axis=(1, 2), keepdims=True)
     return found[np.argsort(ordered)]
@@ -186,5 +188,7 @@ def _forward(
 
     # The last step leads nowhere.
     onward = jnp.concatenate([step, jnp.eye(len(NODES))[None]])
-    _, (evidence, before) = jax.lax.scan(filter_one, jnp.asarray(start), (emission, onward))
+    _, (evidence, before) = jax.lax.scan(
+        filter_one, jnp.asarray(start), (emission, onward), unroll=UNROLL
+    )
     return evidence + top, before
