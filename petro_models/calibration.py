@@ -15,6 +15,7 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 import arviz as az
+import jax
 import numpy as np
 import xarray as xr
 
@@ -264,6 +265,9 @@ def fit_replicate(
             return _fit(replicate, prior.isel(draw=[number]), options)
     except (PetroError, ArithmeticError, ValueError, RuntimeError) as error:
         return Replicate(f"failed: {type(error).__name__}: {error}", {})
+    finally:
+        # No other data set uses its programs, and some dozens take all memory maps of a process.
+        jax.clear_caches()
 
 
 def fit_together(
