@@ -107,6 +107,18 @@ def test_a_spot_is_predicted_better_where_its_neighbours_in_the_list_tell_of_the
     assert score(told) < 0.95 * score(alone)
 
 
+def test_without_spots_no_analysis_is_predicted():
+    maps, spots, _ = simulate_phase_maps(48, 48, 3, 4, n_spots=24, seed=2)
+    placed = {
+        name: [int(spots[name].sel(spot=s)) for s in ("1", "2", "3")] for name in ("column", "row")
+    }
+    seeds = petro.phase_seeds(["A", "B", "C"], **placed)
+    formulae = {"A": "SiO2", "B": {"SiO2": 45, "Al2O3": 35}, "C": {"SiO2": 37, "FeO": 30}}
+    problem = petro.PhaseMaps(maps, seeds=seeds, phases=formulae)
+    with pytest.raises(petro.DataError, match="fit without spots"):
+        predict_analyses(problem, None, spots)
+
+
 def test_an_oxide_that_no_phase_holds_so_much_of_is_left_out_of_its_analysis():
     maps, spots, _ = simulate_phase_maps(96, 96, 3, 5, n_spots=45, seed=2)
     oxide = str(spots["oxide"].values[-1])

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
+from petro_models.errors import DataError
 from petro_models.phase_maps.derived import draw_analyses, parameter_draws
 from petro_models.phase_maps.observations import Observations, cut_places
 from petro_models.phase_maps.problem import PhaseMaps
@@ -33,7 +34,17 @@ def predict_analyses(
     xr.Dataset
         `predicted` (median), `predicted_low`, `predicted_high` (90 %, equal-tailed) and `drawn`
         (prediction, spot, oxide), wt%.
+
+    Raises
+    ------
+    DataError
+        If the problem has no spots: nothing then tells how analyses scatter about the map.
     """
+    if not problem.observations.has_spots:
+        raise DataError(
+            "analyses cannot be predicted from a fit without spots: nothing tells how they scatter "
+            "about the map; fit it with some"
+        )
     draws = parameter_draws(posterior, problem.observations, problem.priors)
     generator = np.random.default_rng(seed)
     drawn = draw_analyses(draws, _around(problem, spots), generator)[:, -spots.sizes["spot"] :]
