@@ -66,3 +66,11 @@ def test_laurels_without_data_folder_says_what_to_set(monkeypatch, tmp_path):
     monkeypatch.setenv("PETRO_MODELS_DATA", str(tmp_path))
     with pytest.raises(DataError, match="is not in the folder that PETRO_MODELS_DATA names"):
         datasets.laurels_preserve()
+
+
+def test_real_data_that_are_not_there_say_where_to_put_them(monkeypatch, tmp_path):
+    monkeypatch.setenv("PETRO_MODELS_DATA", str(tmp_path))
+    with pytest.raises(DataError, match=r"epma/alps/alps.zip is not in the folder"):
+        datasets.alps()
+    with pytest.raises(DataError, match="minimal is not in the folder"):
+        datasets.qntmap_minimal()
