@@ -1,7 +1,7 @@
 """Densities and draws of the spots' analyses, their places and cells summed out."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,30 @@ from petro_models.phase_maps.pixel_density import (
 STRADDLE = 0.2
 """How far the phase fractions under a spot differ from those of the pixel, where phases meet."""
 OUTLIER_WIDTH = 2.0
+
+
+class Surroundings(NamedTuple):
+    """What the counts around the spots, and the analyses, say at given parameters.
+
+    Attributes
+    ----------
+    moments
+        Mean and covariance of counts and composition in every cell, where the counts are of one
+        pixel and where they are averaged.
+    counts
+        Log density of the counts at every place in every cell, the unknown one last (s w, c + 1).
+    emission
+        Log density of the spots' compositions for every displacement of the stage
+        (s, node, node).
+    preferred
+        Log probability of what counts and analyst prefer alone, by which places are normalised
+        (s, node, node).
+    """
+
+    moments: list[tuple[jax.Array, jax.Array]]
+    counts: jax.Array
+    emission: jax.Array
+    preferred: jax.Array
 
 
 def spot_cells(
@@ -95,21 +119,14 @@ def spot_log_density(observations: Observations, value: Any, _: Any, *parameters
     a broad density instead.
     """
     map_parameters, spots = MapParameters(*parameters[:4]), SpotParameters(*parameters[4:])
-    emission = _log_emission(observations, value, map_parameters, spots)[0]
+    emission = _surroundings(observations, value, map_parameters, spots).emission
     return spot_drift.log_evidence(emission, spots.memory, observations)
 
 
-def _log_emission(
+def _surroundings(
     observations: Observations, value: Any, map_parameters: MapParameters, spots: SpotParameters
-) -> tuple[jax.Array, jax.Array]:
-    """Give log densities of the spots' compositions for every displacement of the stage.
-
-    Returns
-    -------
-    tuple
-        (s, node, node); and the log probability (s, node, node) of what counts and analyst
-        prefer alone, by which places are normalised.
-    """
+) -> Surroundings:
+    """Weigh every place and cell around the spots; `value` holds their compositions (s, o)."""
     moments = [
         spot_cells(map_parameters, spots, observations, share)
         for share in (1.0, observations.noise_share)
@@ -130,19 +147,19 @@ def _log_emission(
                 continue
             densities = _place_densities(observations, value, row, pattern, cell_moments, spots)
             labels = log_label(label_of_row[row], spots.label_error, observations)
-            parts.append(density.place_log_density(*densities, log_weight, labels, target))
+            sums = density.place_log_density(*densities, log_weight, labels, target)
+            parts.append((*sums, densities[0]))
             rows.append(row)
     order = np.argsort(np.concatenate(rows))
     around = spot_drift.places(spots, observations)
-    seen, alone = (
-        around.sum(jnp.concatenate(part)[order].reshape(-1, n_places))
-        for part in zip(*parts, strict=True)
-    )
+    seen, alone, counts = (jnp.concatenate(part)[order] for part in zip(*parts, strict=True))
+    seen, alone = (around.sum(part.reshape(-1, n_places)) for part in (seen, alone))
     middle, width = broad_composition(observations)
     broad = jnp.where(present, -0.5 * ((value - middle) / width) ** 2 - np.log(width), 0.0)
     broad = broad.sum(axis=1) - 0.5 * present.sum(axis=1) * density.LOG_TWO_PI
     mistaken = jnp.log(spots.outlier) + broad[:, None, None]
-    return jnp.logaddexp(jnp.log1p(-spots.outlier) + seen - alone, mistaken), alone
+    emission = jnp.logaddexp(jnp.log1p(-spots.outlier) + seen - alone, mistaken)
+    return Surroundings(moments, counts, emission, alone)
 
 
 def _place_densities(
@@ -292,31 +309,13 @@ def _log_chance(
 
     Where the stage was is told by other spots, unless it is given how far it was displaced (s, 2).
     """
-    anchors, n_elements = observations.anchors, len(observations.dead_share)
-    counts = observations.place_counts
-    flat, averaged = counts.reshape(-1, n_elements), observations.place_averaged.ravel()
-    moments = [
-        spot_cells(parameters, spots, observations, share)
-        for share in (1.0, observations.noise_share)
-    ]
-    inside = jnp.zeros((len(flat), len(observations.cells.class_of_cell)))
-    for (mean, covariance), rows in zip(moments, (~averaged, averaged), strict=True):
-        found = density.log_density(
-            mean[:, :n_elements],
-            covariance[:, :n_elements, :n_elements],
-            flat[rows],
-            counts_frame(observations),
-        )
-        inside = inside.at[rows].set(found)
-    outside = unknown_log_density(flat, anchors.unknown_mean, anchors.unknown_sd)
-    both = jnp.concatenate([inside, outside[:, None]], axis=1)
-    both = both + cell_log_weight(parameters.class_weight, observations)
+    value = np.nan_to_num(observations.spot_composition)
+    found = _surroundings(observations, value, parameters, spots)
+    both = found.counts + cell_log_weight(parameters.class_weight, observations)
     chance = both - logsumexp(both, axis=1, keepdims=True) + log_target(spots, observations)
     if displaced is None:
-        value = np.nan_to_num(observations.spot_composition)
-        emission, alone = _log_emission(observations, value, parameters, spots)
-        told = spot_drift.told_by_others(emission, spots.memory, observations)
-        place = spot_drift.places(spots, observations).average(told, alone)
+        told = spot_drift.told_by_others(found.emission, spots.memory, observations)
+        place = spot_drift.places(spots, observations).average(told, found.preferred)
     else:
         place = spot_drift.log_place(spots, observations, displaced)
-    return moments, chance.reshape(*counts.shape[:2], -1) + place[..., None]
+    return found.moments, chance.reshape(*place.shape, -1) + place[..., None]
