@@ -34,18 +34,18 @@ class Setting(NamedTuple):
     weights: np.ndarray
 
 
-def make_setting(n_phases, mixtures, shares, *, heavy_tailed=False):
-    """Make an engine for the first phases above, garnet on one axis."""
+def make_setting(n_phases, mixtures, shares, *, heavy_tailed=False, brighter=1):
+    """Make an engine for the first phases above, so much `brighter`, garnet on one axis."""
     problem, _ = seeded_problem(n_phases, ("Garnet",), mixtures=mixtures, size=48)
     phases = slice(0, n_phases)
     anchors = replace(
         problem.observations.anchors,
-        intensity=INTENSITY[phases],
+        intensity=brighter * INTENSITY[phases],
         dispersion=DISPERSION[phases],
         axis_phase=np.array([1]),
-        axis_loading=LOADING,
-        unknown_mean=INTENSITY.mean(axis=0),
-        unknown_sd=4 * INTENSITY.max(axis=0),
+        axis_loading=brighter * LOADING,
+        unknown_mean=brighter * INTENSITY.mean(axis=0),
+        unknown_sd=4 * brighter * INTENSITY.max(axis=0),
     )
     observations = replace(
         problem.observations,
@@ -56,7 +56,9 @@ def make_setting(n_phases, mixtures, shares, *, heavy_tailed=False):
     weights = np.array([*shares, UNKNOWN_SHARE])
     weights /= weights.sum()
     assert len(weights) == len(observations.cells.classes)
-    parameters = MapParameters(INTENSITY[phases], DISPERSION[phases], LOADING, weights)
+    parameters = MapParameters(
+        brighter * INTENSITY[phases], DISPERSION[phases], brighter * LOADING, weights
+    )
     engine = PixelEngine(
         observations,
         parameters,
@@ -89,8 +91,16 @@ def three_with_triples():
     return make_setting(3, "all", [0.3, 0.25, 0.2, 0.07, 0.05, 0.08, 0.04, 1e-7])
 
 
+@pytest.fixture(scope="module")
+def three_bright():
+    shares = [0.2, 0.15, 0.1, 0.1, 0.1, 0.1, 0.25, 1e-7]
+    return make_setting(3, "all", shares, brighter=10)
+
+
 def draw(setting, count, generator):
     """Draw pixels from the model: class, fractions, place along the axis, composition, counts."""
+    intensity = setting.engine.state.parameters.intensity
+    loading = setting.engine.state.parameters.axis_counts
     k = setting.engine.state.observations.cells.fraction.shape[1]
     classes = [*np.eye(k, dtype=bool)]
     for j, other in setting.engine.state.observations.cells.pairs:
@@ -107,12 +117,12 @@ def draw(setting, count, generator):
         wider[in_tail] = TAIL_STRETCH
     z = wider * generator.normal(size=count)
     scatter = wider[:, None, None] * generator.normal(size=(count, k, 4))
-    own = INTENSITY[:k] * (1 + DISPERSION[:k] * scatter)
+    own = intensity * (1 + DISPERSION[:k] * scatter)
     expected = np.einsum("nk,nke->ne", fraction, own)
-    noise = np.sqrt(np.maximum(fraction @ INTENSITY[:k], 0.3) + SKEWNESS_ALLOWANCE)
+    noise = np.sqrt(np.maximum(fraction @ intensity, 0.3) + SKEWNESS_ALLOWANCE)
     counts = (
         expected
-        + (fraction[:, 1] * z)[:, None] * LOADING
+        + (fraction[:, 1] * z)[:, None] * loading
         + noise * generator.normal(size=expected.shape)
     )
     # What counts scatter beyond the axis is composition in part.
@@ -345,6 +355,24 @@ def test_ninety_percent_intervals_hold_nine_fractions_of_ten_or_more_where_one_e
     error = np.sqrt(0.9 * 0.1 / number)
     assert held[inside].mean() == pytest.approx(0.9, abs=4 * error)
     assert held[~inside].mean() > 0.9
+
+
+def test_intervals_hold_nine_fractions_of_ten_where_three_phases_meet_and_counts_are_many(
+    three_bright,
+):
+    """The posterior is much narrower there than the triangles that nodes stand for."""
+    counts, fraction, _ = draw(three_bright, 4000, np.random.default_rng(4))
+    answers = three_bright.engine.compute(counts)
+    # All three are surely there: no atom at 0 or 1.
+    open_ended = (answers.fraction_low > 0.02).all(axis=1)
+    assert open_ended.sum() > 400
+    held = (fraction >= answers.fraction_low) & (fraction <= answers.fraction_high)
+    error = np.sqrt(0.9 * 0.1 / open_ended.sum())
+    for k in range(3):
+        assert held[open_ended, k].mean() == pytest.approx(0.9, abs=3 * error + 0.02)
+    squares = (fraction[open_ended] - answers.fraction[open_ended]) ** 2
+    ratio, error = mean_ratio(squares, answers.fraction_sd[open_ended].astype(float) ** 2)
+    assert ratio == pytest.approx(1, abs=4 * error + 0.05)
 
 
 def test_probabilities_of_being_pure_come_true_as_often_as_they_say(own_data):

@@ -219,12 +219,15 @@ class Patch:
         Indices of the phases.
     fraction
         Of the phases at each node (node, phase).
+    spread
+        Covariance of the fractions that each node stands for (node, phase, phase).
     log_share
         Log weight of each node; they add up to one.
     """
 
     members: tuple[int, ...]
     fraction: np.ndarray
+    spread: np.ndarray
     log_share: np.ndarray
 
 
@@ -233,7 +236,10 @@ def pair_patch(count: int, pair: tuple[int, int], nodes: int) -> Patch:
     place = (np.arange(nodes) + 0.5) / nodes
     fraction = np.zeros((nodes, count))
     fraction[:, pair[0]], fraction[:, pair[1]] = place, 1 - place
-    return Patch(pair, fraction, np.full(nodes, -np.log(nodes)))
+    along = np.zeros(count)
+    along[list(pair)] = 1.0, -1.0
+    spread = np.tile(np.outer(along, along) / (12 * nodes**2), (nodes, 1, 1))
+    return Patch(pair, fraction, spread, np.full(nodes, -np.log(nodes)))
 
 
 def triple_patch(count: int, triple: tuple[int, int, int], steps: int) -> Patch:
@@ -248,4 +254,8 @@ def triple_patch(count: int, triple: tuple[int, int, int], steps: int) -> Patch:
     fraction = np.zeros((len(corners), count))
     fraction[:, triple[0]], fraction[:, triple[1]] = first_two[:, 0], first_two[:, 1]
     fraction[:, triple[2]] = 1 - first_two.sum(axis=1)
-    return Patch(triple, fraction, np.full(len(corners), -np.log(len(corners))))
+    spread = np.zeros((count, count))
+    # Of a uniform distribution over a triangle, a step long.
+    spread[np.ix_(triple, triple)] = (3 * np.eye(3) - 1) / (36 * steps**2)
+    spread = np.tile(spread, (len(corners), 1, 1))
+    return Patch(triple, fraction, spread, np.full(len(corners), -np.log(len(corners))))

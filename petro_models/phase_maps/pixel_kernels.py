@@ -17,7 +17,7 @@ NORMAL_QUANTILE = 1.645
 """Of a standard normal, so much lies beyond it as outside the interval on one side."""
 PURE_FROM = 0.995
 """From this probability of one pure phase a pixel needs no integral over fractions."""
-TRIPLE_FROM = 0.03
+TRIPLE_FROM = 0.003
 """A pixel is integrated over three phases from this probability of holding three."""
 
 
@@ -131,9 +131,9 @@ class Nodes(NamedTuple):
     bin_mean, bin_gain, bin_spread
         In each bin of like fractions: expected counts (b, e), and position along each axis per
         count (b, q, e), its covariance given the counts (b, q, r).
-    before, width, lowest
-        Which nodes hold less of each member (m, g, g), the width of the fractions that each node
-        stands for (m, g), and the lowest fraction (m,).
+    upto, width, lowest
+        Which nodes hold at most each level of each member's fraction (m, g, level), the width of
+        the fractions that each level stands for (m, level), and the lowest fraction (m,).
     outside
         1 for cells that the patch does not hold, 0 for the unknown class (cell + 1,).
     phase_of_member, phase_of_corner, axis_of_own
@@ -151,7 +151,7 @@ class Nodes(NamedTuple):
     bin_mean: jax.Array
     bin_gain: jax.Array
     bin_spread: jax.Array
-    before: jax.Array
+    upto: jax.Array
     width: jax.Array
     lowest: jax.Array
     outside: jax.Array
@@ -325,14 +325,16 @@ def integrate(
 def _quantiles(share: jax.Array, left: jax.Array, nodes: Nodes) -> tuple[jax.Array, jax.Array]:
     """Give both ends of the equal-tailed interval of each member's fraction (n, m).
 
-    The distribution rises evenly over the width of each node; a corner has none. Probability
+    The distribution rises evenly over the width of each level; an atom has none. Probability
     outside the patch counts as fraction zero.
     """
-    reached = left[:, None, None] + jnp.einsum("ng,mgh->nmh", share, nodes.before)
-    step = jnp.maximum(share, 1e-30)[:, None, :]
+    reached = left[:, None, None] + jnp.einsum("ng,mgl->nml", share, nodes.upto)
+    outside = jnp.broadcast_to(left[:, None, None], (*reached.shape[:2], 1))
+    before = jnp.concatenate([outside, reached[:, :, :-1]], axis=2)
+    step = jnp.maximum(reached - before, 1e-30)
 
     def end(tail: float) -> jax.Array:
-        passed = jnp.clip((tail - reached) / step, 0.0, 1.0)
+        passed = jnp.clip((tail - before) / step, 0.0, 1.0)
         return jnp.where(
             left[:, None] >= tail, 0.0, nodes.lowest + (passed * nodes.width).sum(axis=2)
         )

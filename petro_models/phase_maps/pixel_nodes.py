@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from petro_models.phase_maps import density
-from petro_models.phase_maps.cells import Patch, pair_patch, triple_patch
+from petro_models.phase_maps.cells import MANY_PHASES, Patch, pair_patch, triple_patch
 from petro_models.phase_maps.observations import Observations
 from petro_models.phase_maps.pixel_density import MapParameters, cell_log_weight, phase_moments
 from petro_models.phase_maps.pixel_kernels import BeyondAxes, Coarse, Nodes, Outside
@@ -16,8 +16,11 @@ from petro_models.phase_maps.pixel_kernels import BeyondAxes, Coarse, Nodes, Out
 _counting_cells, _coefficients = jax.jit(density.counting_cells), jax.jit(density.coefficients)
 POSITION_BINS = 4
 """Bins of the fraction over which positions along axes are taken as smooth."""
-EDGE_NODES = 12
-TRIPLE_STEPS = 7
+SAME = 1e-6
+"""Fractions that differ by less are one."""
+TRIPLE_STEPS = (12, 24)
+"""Steps along the edge of a triple: at least, and at most. Each node stands for its whole triangle,
+so that a posterior narrower than a step is widened, not cut."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +102,16 @@ class MapState:
         )
 
     def moments_at(
-        self, fraction: np.ndarray, stretch: np.ndarray
+        self, fraction: np.ndarray, stretch: np.ndarray, spread: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Give moments of the counts at exact fractions (g, k), the phases' scatter stretched."""
-        none = np.zeros((len(fraction), fraction.shape[1], fraction.shape[1]))
+        """Give moments of the counts at fractions (g, k), the phases' scatter stretched.
+
+        The fractions are exact, or have a `spread` (g, k, k).
+        """
+        if spread is None:
+            spread = np.zeros((len(fraction), fraction.shape[1], fraction.shape[1]))
         found = _counting_cells(
-            self.mean, self.covariance, fraction, none, self.observations.dead_share, stretch
+            self.mean, self.covariance, fraction, spread, self.observations.dead_share, stretch
         )
         return np.asarray(found[0]), np.asarray(found[1])
 
@@ -180,6 +187,12 @@ def nodes_per_pair(state: MapState) -> int:
     return int(np.clip(2 ** np.ceil(np.log2(max(sharpest, 1.0) ** 0.5)), 24, 192))
 
 
+def triple_steps(phases: int, per_pair: int) -> int:
+    """Give the steps along the edge of a triple; of many phases there are many triples."""
+    least, most = TRIPLE_STEPS
+    return least if phases > MANY_PHASES else int(np.clip(per_pair // 2, least, most))
+
+
 def nodes_of_patch(
     state: MapState, members: tuple[int, ...], per_pair: int
 ) -> tuple[Nodes, np.ndarray]:
@@ -187,45 +200,48 @@ def nodes_of_patch(
 
     With them go the cells that the patch holds.
     """
+    steps = triple_steps(len(state.composition), per_pair)
     cells, count = state.observations.cells, len(state.composition)
     weight = np.log(np.maximum(state.parameters.class_weight, 1e-300))
     pure = np.flatnonzero(np.isin(cells.class_of_cell, members))
     corner_weight = weight[cells.class_of_cell[pure]] + np.log(cells.share[pure])
-    parts, extra = [Patch(members, cells.fraction[pure], corner_weight)], [0.0]
+    corners = Patch(members, cells.fraction[pure], cells.spread[pure], corner_weight)
+    parts, extra = [corners], [0.0]
     cell_of_node = list(pure)
     for pair in (pair for pair in cells.pairs if set(pair) <= set(members)):
-        nodes = per_pair if len(members) == 2 else EDGE_NODES
+        nodes = per_pair if len(members) == 2 else 2 * steps
         parts.append(pair_patch(count, pair, nodes))
         number = cells.pairs.index(pair)
         extra.append(weight[count + number])
         cell_of_node += list(cells.cells_along(number, parts[-1].fraction[:, pair[0]]))
     if len(members) == 3:
-        parts.append(triple_patch(count, members, TRIPLE_STEPS))
+        parts.append(triple_patch(count, members, steps))
         extra.append(weight[count + len(cells.pairs)] - np.log(len(cells.triples)))
         (own,) = np.flatnonzero(cells.triple_of_cell == cells.triples.index(members))
         cell_of_node += [own] * len(parts[-1].fraction)
-    fraction = np.concatenate([patch.fraction for patch in parts])
     log_weight = np.concatenate(
         [patch.log_share + more for patch, more in zip(parts, extra, strict=True)]
     )
-    return _nodes(state, members, fraction, log_weight, np.array(cell_of_node), len(pure))
+    whole = Patch(
+        members,
+        np.concatenate([patch.fraction for patch in parts]),
+        np.concatenate([patch.spread for patch in parts]),
+        log_weight,
+    )
+    return _nodes(state, whole, np.array(cell_of_node), len(pure))
 
 
 def _nodes(
-    state: MapState,
-    members: tuple[int, ...],
-    fraction: np.ndarray,
-    log_weight: np.ndarray,
-    cell_of_node: np.ndarray,
-    n_corners: int,
+    state: MapState, patch: Patch, cell_of_node: np.ndarray, n_corners: int
 ) -> tuple[Nodes, np.ndarray]:
+    members, fraction = list(patch.members), patch.fraction
     dead = state.observations.dead_share
     cells = np.unique(cell_of_node)
     outside = np.ones(len(state.observations.cells.class_of_cell) + 1)
     outside[cells], outside[-1] = 0.0, 0.0
     wider = state.observations.cells.stretch[cell_of_node]
-    mean, covariance = state.moments_at(fraction, wider)
-    own = fraction[:, list(members)]
+    mean, covariance = state.moments_at(fraction, wider, patch.spread)
+    own = fraction[:, members]
     bins = _bins(own, n_corners)
     mean_of_bin = bins.T / bins.sum(axis=0)[:, None]
     bin_fraction, bin_wider = mean_of_bin @ fraction, mean_of_bin @ wider
@@ -241,23 +257,23 @@ def _nodes(
     gain = prior * np.linalg.solve(bin_covariance, shift.swapaxes(1, 2)).swapaxes(1, 2)
     # The gain is smooth over a bin; the expected counts it is applied to are each node's own.
     drift = np.einsum("gb,bqe,gbe->gq", bins, gain, bin_mean[None] - mean[:, None])
-    before, width, lowest = _spans(own.T, n_corners)
+    upto, width, lowest = _spans(own, n_corners)
     parts = (
         _coefficients(mean, covariance, state.frame),
-        log_weight,
+        patch.log_share,
         cells[:, None] == cell_of_node,
         _averages(own, fraction[:, axis_phase[axes]], bins, drift),
         bin_mean,
         gain,
         prior * (np.eye(len(axes)) - gain @ shift.swapaxes(1, 2)),
-        before,
+        upto,
         width,
         lowest,
         outside,
-        np.eye(len(state.composition))[list(members)],
+        np.eye(len(state.composition))[members],
         fraction[:n_corners],
         np.eye(len(axis_phase))[axes],
-        state.composition[list(members)],
+        state.composition[members],
         state.axis_composition[axes],
     )
     return Nodes(*(jnp.asarray(part, dtype=jnp.float32) for part in parts)), cells
@@ -294,28 +310,27 @@ def _averages(own: np.ndarray, axis: np.ndarray, bins: np.ndarray, drift: np.nda
 
 
 def _spans(fraction: np.ndarray, n_corners: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rank the nodes by each member's fraction (m, g), for `Nodes.before`, `width`, `lowest`.
+    """Tell, by each member's fraction, what `Nodes.upto`, `width` and `lowest` say.
 
-    Each node stands for the fractions nearest to it, the first and last inside for all to the
-    ends. Corners, and nodes without the member, are atoms: their span has no width.
+    Nodes of one fraction are one level. A level stands for the fractions nearest to it, the first
+    and last inside for all to the ends. Corners, and nodes without the member, are atoms: their
+    level has no width.
     """
-    rows = np.arange(len(fraction))[:, None]
-    order = np.argsort(fraction, axis=1, kind="stable")
-    rank = np.empty_like(order)
-    rank[rows, order] = np.arange(fraction.shape[1])
-    ordered = fraction[rows, order]
-    middle = 0.5 * (ordered[:, 1:] + ordered[:, :-1])
-    inside = (order >= n_corners) & (ordered > 0)
-    nothing = np.zeros_like(inside[:, :1])
-    low = np.where(
-        np.concatenate([nothing, inside[:, :-1]], axis=1),
-        np.concatenate([ordered[:, :1], middle], axis=1),
-        0.0,
-    )
-    high = np.where(
-        np.concatenate([inside[:, 1:], nothing], axis=1),
-        np.concatenate([middle, ordered[:, -1:]], axis=1),
-        1.0,
-    )
-    width = np.where(inside, high - low, 0.0)[rows, rank]
-    return rank[:, :, None] < rank[:, None, :], width, ordered[:, 0]
+    members = [_levels(own, n_corners) for own in fraction.T]
+    most = max(len(level) for level, _ in members)
+    upto = np.ones((len(members), len(fraction), most))
+    width = np.zeros((len(members), most))
+    for m, (level, is_atom) in enumerate(members):
+        upto[m, :, : len(level)] = fraction[:, m, None] <= level + SAME
+        inside = level[~is_atom]
+        ends = [0.0, *(0.5 * (inside[1:] + inside[:-1])), 1.0] if len(inside) else [0.0]
+        width[m, : len(level)][~is_atom] = np.diff(ends)
+    return upto, width, np.array([level[0] for level, _ in members])
+
+
+def _levels(fraction: np.ndarray, n_corners: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give the different fractions of the nodes, ascending, and which of them are atoms."""
+    level, place = np.unique(np.round(fraction / SAME) * SAME, return_inverse=True)
+    is_atom = level < SAME
+    is_atom[place[:n_corners]] = True
+    return level, is_atom
