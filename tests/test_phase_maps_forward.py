@@ -240,19 +240,44 @@ def test_three_phases_share_a_pixel_only_where_all_their_pairs_may():
     assert make_cells(["a", "b"]).classes == ["a", "b", "a + b", "unknown"]
 
 
+def test_a_fine_mixture_of_three_phases_is_no_class_beside_three_phases():
+    assert make_cells(["a", "b", "c"]).classes[-2:] == ["three phases", "unknown"]
+    without = make_cells(["a", "b", "c"], pairs=[(0, 1), (1, 2)])
+    assert without.classes[-2:] == ["fine mixture", "unknown"]
+
+
+def test_fractions_drawn_inside_cells_have_the_moments_of_the_cells(generator):
+    cells = make_cells(["a", "b", "c", "d"])
+    draws = 20_000
+    for cell in range(len(cells.class_of_cell)):
+        drawn = cells.draw_fractions(np.array([cell]), draws, generator)[0]
+        np.testing.assert_allclose(drawn.sum(axis=1), 1)
+        assert (drawn >= 0).all()
+        error = np.sqrt(np.diag(cells.spread[cell]) / draws)
+        assert (np.abs(drawn.mean(axis=0) - cells.fraction[cell]) <= 5 * error + 1e-12).all()
+        covariance = np.cov(drawn, rowvar=False)
+        # Bounded fractions: the error of a (co)variance is below sqrt(2 / n) of the variances.
+        np.testing.assert_allclose(
+            covariance, cells.spread[cell], atol=5 * np.sqrt(2 / draws) * error.max() ** 2 * draws
+        )
+
+
 def test_nodes_of_a_patch_integrate_the_fractions_as_densely_as_asked():
     pair = pair_patch(4, (1, 3), 40)
     weight = np.exp(pair.log_share)
     assert weight.sum() == pytest.approx(1)
-    assert weight @ pair.fraction[:, 1] ** 2 == pytest.approx(1 / 3, abs=1 / (12 * 40**2) + 1e-12)
+    second = pair.fraction[:, 1] ** 2 + pair.spread[:, 1, 1]
+    assert weight @ second == pytest.approx(1 / 3)
     triple = triple_patch(4, (0, 2, 3), 12)
     weight = np.exp(triple.log_share)
     np.testing.assert_allclose(triple.fraction.sum(axis=1), 1)
     assert (triple.fraction[:, [0, 2, 3]] > 0).all()
     np.testing.assert_allclose(weight @ triple.fraction, [1 / 3, 0, 1 / 3, 1 / 3], atol=1e-12)
-    moment = weight @ (triple.fraction[:, 0] * triple.fraction[:, 2])
-    # 1/12 for a flat Dirichlet; centres of small triangles err by the square of their width.
-    assert moment == pytest.approx(1 / 12, abs=1 / 12**2 / 12)
+    # With what each small triangle spans itself, the moments of a flat Dirichlet to the last digit.
+    product = triple.fraction[:, :, None] * triple.fraction[:, None, :] + triple.spread
+    assert weight @ product[:, 0, 2] == pytest.approx(1 / 12)
+    assert weight @ product[:, 3, 3] == pytest.approx(1 / 6)
+    np.testing.assert_allclose(triple.spread.sum(axis=2), 0, atol=1e-18)
 
 
 # -- anchors -------------------------------------------------------------------------------------

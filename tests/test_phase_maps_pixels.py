@@ -88,12 +88,12 @@ def three_with_tails():
 
 @pytest.fixture(scope="module")
 def three_with_triples():
-    return make_setting(3, "all", [0.3, 0.25, 0.2, 0.07, 0.05, 0.08, 0.04, 1e-7])
+    return make_setting(3, "all", [0.3, 0.25, 0.2, 0.07, 0.05, 0.08, 0.04])
 
 
 @pytest.fixture(scope="module")
 def three_bright():
-    shares = [0.2, 0.15, 0.1, 0.1, 0.1, 0.1, 0.25, 1e-7]
+    shares = [0.2, 0.15, 0.1, 0.1, 0.1, 0.1, 0.25]
     return make_setting(3, "all", shares, brighter=10)
 
 

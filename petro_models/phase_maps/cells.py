@@ -102,6 +102,28 @@ class Cells:
         is_triple = (self.class_of_cell == first) & bool(self.triples)
         return np.where(is_triple, np.cumsum(is_triple) - 1, -1)
 
+    @cached_property
+    def along(self) -> np.ndarray:
+        """Change of the fractions from end to end of a pair's cell; 0 elsewhere (cell, phase)."""
+        found = np.zeros_like(self.fraction)
+        for cell in np.flatnonzero(self.pair_of_cell >= 0):
+            j, k = self.pairs[self.pair_of_cell[cell]]
+            width = np.sqrt(12 * self.spread[cell, j, j])
+            found[cell, j], found[cell, k] = width, -width
+        return found
+
+    def draw_fractions(
+        self, cell: np.ndarray, repeats: int, generator: np.random.Generator
+    ) -> np.ndarray:
+        """Draw fractions inside cells (n,), evenly over what each stands for (n, repeat, phase)."""
+        mixed = np.repeat(self.pair_of_cell[cell] < 0, repeats).reshape(len(cell), repeats)
+        shape = (*mixed.shape, self.fraction.shape[1])
+        fraction = (self.fraction[cell] > 0)[:, None] * generator.exponential(size=shape)
+        fraction /= fraction.sum(axis=2, keepdims=True)
+        place = generator.uniform(-0.5, 0.5, size=(*mixed.shape, 1))
+        of_pair = self.fraction[cell][:, None] + place * self.along[cell][:, None]
+        return np.where(mixed[..., None], fraction, of_pair)
+
     def cells_along(self, pair: int, fraction: np.ndarray) -> np.ndarray:
         """Give the cells of a pair that hold these fractions of its first phase."""
         place = np.searchsorted(self.edges[1:-1], fraction, side="right")
@@ -127,7 +149,8 @@ def make_cells(
         Pairs of phases that may share a pixel; by default all. Three phases may share one where
         all their pairs may.
     triples, fine_mixture
-        Whether these classes exist (they need three phases).
+        Whether these classes exist (they need three phases; a fine mixture of just three is what
+        three phases are).
     heavy_tailed
         Indices of the phases of which some pure pixels scatter wider than the others.
     edges
@@ -158,7 +181,7 @@ def make_cells(
     for three in threes:
         rows.append((*_dirichlet(count, three, 1.0), 1 / len(threes), next_class))
     next_class += bool(threes)
-    fine = fine_mixture and count > 2
+    fine = fine_mixture and count > (3 if threes else 2)
     if fine:
         rows.append((*_dirichlet(count, range(count), 1.0), 1.0, next_class))
     fraction, spread_of, share, class_of_cell = map(np.array, zip(*rows, strict=True))

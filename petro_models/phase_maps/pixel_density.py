@@ -148,9 +148,7 @@ def draw_counts(
     cell = rng.choice(len(chance), number, p=chance / chance.sum())
     unknown = cell == len(cells.class_of_cell)
     inside = np.where(unknown, 0, cell)
-    fraction = cells.fraction[inside] + _fraction_noise(observations, inside, rng)
-    fraction = np.clip(fraction, 0, None)
-    fraction /= fraction.sum(axis=1, keepdims=True)
+    fraction = cells.draw_fractions(inside, 1, rng)[:, 0]
     stretch = cells.stretch[inside]
     z = stretch[:, None] * rng.normal(size=(number, axis_counts.shape[0]))
     scatter = stretch[:, None, None] * rng.normal(size=(number, *dispersion.shape))
@@ -162,13 +160,3 @@ def draw_counts(
     strange = anchors.unknown_mean + anchors.unknown_sd * rng.normal(size=mean.shape)
     mean = np.where(unknown[:, None], np.maximum(strange, 0.0), mean)
     return rng.poisson(mean).astype(float)
-
-
-def _fraction_noise(
-    observations: Observations, cell: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """Give deviations of the fractions inside their cells (n, k), by their covariance."""
-    values, vectors = np.linalg.eigh(observations.cells.spread)
-    root = vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
-    uniform = np.sqrt(3) * rng.uniform(-1, 1, size=(len(cell), root.shape[1]))
-    return np.einsum("nkl,nl->nk", root[cell], uniform)

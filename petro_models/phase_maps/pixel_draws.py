@@ -108,13 +108,8 @@ def draw_once(
     observed, cells = engine.state.observations, engine.state.observations.cells
     log_chance = engine.cell_log_chance(counts, neighbours)
     cell = (log_chance + generator.gumbel(size=log_chance.shape)).argmax(axis=1)
-    values, vectors = np.linalg.eigh(cells.spread)
-    root = vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
     # Independence sampling inside the cell: proposals from the prior, weighed by the counts.
-    noise = np.sqrt(3) * generator.uniform(-1, 1, size=(len(cell), PROPOSALS, root.shape[1]))
-    fraction = cells.fraction[cell][:, None, :] + np.einsum("nkl,npl->npk", root[cell], noise)
-    fraction = np.clip(fraction, 0, None)
-    fraction /= fraction.sum(axis=-1, keepdims=True)
+    fraction = cells.draw_fractions(cell, PROPOSALS, generator)
     size = fraction.shape[-1]
     stretch = cells.stretch[cell]
     mean, covariance = engine.state.moments_at(

@@ -151,12 +151,7 @@ def outside_cells(state: MapState) -> Outside:
     """Prepare what `integrate` reads from cells outside a patch."""
     mean, covariance = (np.asarray(part) for part in state.moments)
     cells, dead = state.observations.cells, state.observations.dead_share
-    direction = np.zeros_like(cells.fraction)
-    variance = np.zeros(len(direction))
-    for c in np.flatnonzero(cells.pair_of_cell >= 0):
-        j, k = cells.pairs[cells.pair_of_cell[c]]
-        direction[c, j], direction[c, k] = 1.0, -1.0
-        variance[c] = cells.spread[c, j, j]
+    direction, variance = np.sign(cells.along), cells.along.max(axis=1) ** 2 / 12
     slope = 1 / (1 + cells.fraction @ state.mean * dead) ** 2
     change = direction @ state.mean * slope
     gain = variance[:, None] * np.linalg.solve(covariance, change[..., None])[..., 0]
