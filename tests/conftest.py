@@ -1,6 +1,9 @@
 import logging
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +12,16 @@ import xarray as xr
 import petro_models as petro
 
 logging.getLogger("petro_models").setLevel(logging.WARNING)
+
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +57,18 @@ def grant_fit() -> xr.DataTree:
 @pytest.fixture
 def generator() -> np.random.Generator:
     return np.random.default_rng(20260101)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real browser to open reports in; a run in CI may not do without it."""
+    executable = shutil.which("chromium")
+    if executable is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no chromium: the report cannot be opened in a browser")
+        pytest.skip("no chromium on this machine")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
+        yield opened
+        opened.close()

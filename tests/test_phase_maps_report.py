@@ -1,8 +1,6 @@
 """The report of a phase map, opened in a real browser."""
 
-import os
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -14,16 +12,6 @@ from petro_models import cli_simulate
 from petro_models.phase_maps import baselines, cards, overview, tables
 from petro_models.phase_maps.map_answers import grid_of
 from petro_models.report import write_report
-
-LAUNCH = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
@@ -51,20 +39,6 @@ def written(problem, fit, tmp_path_factory):
 @pytest.fixture(scope="module")
 def html(written):
     return written.read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    executable = shutil.which("chromium")
-    if executable is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no chromium: the report cannot be opened in a browser")
-        pytest.skip("no chromium on this machine")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=executable, args=LAUNCH)
-        yield opened
-        opened.close()
 
 
 def test_a_large_map_is_shown_by_every_so_many_th_pixel(problem, fit, tmp_path, monkeypatch):

@@ -1,8 +1,6 @@
 import base64
 import io
-import os
 import re
-import shutil
 import urllib.parse
 
 import numpy as np
@@ -19,16 +17,6 @@ from petro_models.report.cards import Card, Cell, Paragraph, Table, in_order, in
 from petro_models.report.figures import shown_first
 from petro_models.report.generic import compact
 from petro_models.report.page import page
-
-LAUNCH = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
@@ -51,20 +39,6 @@ def written(problem, fit, tmp_path_factory):
 @pytest.fixture(scope="module")
 def html(written):
     return written.read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    executable = shutil.which("chromium")
-    if executable is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("no chromium: the report cannot be opened in a browser")
-        pytest.skip("no chromium on this machine")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=executable, args=LAUNCH)
-        yield opened
-        opened.close()
 
 
 class Visit:
