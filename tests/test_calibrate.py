@@ -1,6 +1,7 @@
 """Calibration of a problem: right code passes, a wrong prior is caught, faults are counted."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pymc as pm
@@ -110,6 +111,22 @@ def test_data_sets_sampled_together_rank_as_those_sampled_one_by_one(suite, monk
         # A rank among 200 nearly independent draws has an error of at most 0.04; of two, 0.05.
         assert gap.max() < 4 * 0.05
         assert gap.mean() < 0.05
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no list of memory maps here")
+def test_programs_of_one_data_set_do_not_stay_with_the_next(suite, monkeypatch):
+    """Kept, they would use up the 65,530 memory maps that Linux gives a process."""
+    right, maps = petro.MassTransfer.with_observed, []
+
+    def counting(self, drawn):
+        maps.append(Path("/proc/self/maps").read_text().count("\n"))
+        return right(self, drawn)
+
+    monkeypatch.setattr(petro.MassTransfer, "with_observed", counting)
+    options = {"method": "hmc", "draws": 50, "chains": 2, "tune": 50, "together": False}
+    calibrate_problem(suite, 4, progressbar=False, **options)
+    # One data set's programs take 170 maps.
+    assert maps[3] - maps[1] < 100
 
 
 def test_what_is_not_sampled_about_one_optimum_is_not_sampled_together(suite):
