@@ -7,9 +7,10 @@ import pytest
 from small_phase_maps import seeded_problem
 
 import petro_models as petro
+from petro_models.phase_maps.anchoring import with_anchors
 from petro_models.phase_maps.anchors import find_anchors
 from petro_models.phase_maps.cells import make_cells
-from petro_models.phase_maps.observations import flat_counts, with_anchors
+from petro_models.phase_maps.observations import flat_counts
 from petro_models.phase_maps.pixels import PixelEngine
 
 GARNET, QUARTZ = np.array([400.0, 300.0, 60.0, 30.0]), np.array([900.0, 20.0, 30.0, 20.0])

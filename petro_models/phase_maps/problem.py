@@ -12,11 +12,12 @@ from petro_models.inference import checks
 from petro_models.inference.draws import Draws
 from petro_models.inference.nuts import Point
 from petro_models.phase_maps import defaults, summary
+from petro_models.phase_maps.anchoring import with_anchors
 from petro_models.phase_maps.data import validate_maps, validate_spots
 from petro_models.phase_maps.derived import derive
 from petro_models.phase_maps.inputs import PhaseNames, merge_inputs
 from petro_models.phase_maps.model import phase_maps_model
-from petro_models.phase_maps.observations import observe, with_anchors
+from petro_models.phase_maps.observe import observe
 from petro_models.problem import InverseProblem, laid_out
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from jax.scipy.special import logsumexp
 
 from petro_models.phase_maps import density, forward, spot_drift
 from petro_models.phase_maps.anchors import unknown_log_density
-from petro_models.phase_maps.observations import MATRIX_SCATTER, Observations
+from petro_models.phase_maps.observations import Observations
 from petro_models.phase_maps.pixel_density import (
     MapParameters,
     SpotParameters,
@@ -18,6 +18,7 @@ from petro_models.phase_maps.pixel_density import (
     counts_frame,
     phase_moments,
 )
+from petro_models.phase_maps.rough_calibration import MATRIX_SCATTER
 
 STRADDLE = 0.2
 """How far the phase fractions under a spot differ from those of the pixel, where phases meet."""

@@ -7,8 +7,9 @@ import xarray as xr
 
 from petro_models.errors import DataError
 from petro_models.phase_maps.derived import draw_analyses, parameter_draws
-from petro_models.phase_maps.observations import Observations, cut_places
+from petro_models.phase_maps.observations import Observations
 from petro_models.phase_maps.problem import PhaseMaps
+from petro_models.phase_maps.spot_surroundings import cut_places
 
 
 def predict_analyses(
