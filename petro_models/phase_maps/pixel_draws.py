@@ -11,12 +11,16 @@ from petro_models.phase_maps.derived import (
     parameter_draws,
 )
 from petro_models.phase_maps.neighbours import uses_neighbours
+from petro_models.phase_maps.pixel_rows import padded
 from petro_models.phase_maps.pixels import PixelEngine
 from petro_models.phase_maps.problem import PhaseMaps
 
 MOST_VALUES = 5e7
 PIXELS_AT_ONCE = 1000
-PROPOSALS = 64
+PROPOSALS, MIXED_AT_ONCE = 64, 128
+"""Fractions of which one is picked for a mixed pixel, and the step in which such pixels are
+counted, so that few programs are compiled.
+"""
 
 
 def draw_pixels(
@@ -108,36 +112,43 @@ def draw_once(
     observed, cells = engine.state.observations, engine.state.observations.cells
     log_chance = engine.cell_log_chance(counts, neighbours)
     cell = (log_chance + generator.gumbel(size=log_chance.shape)).argmax(axis=1)
-    # Independence sampling inside the cell: proposals from the prior, weighed by the counts.
-    fraction = cells.draw_fractions(cell, PROPOSALS, generator)
-    size = fraction.shape[-1]
+    fraction, mixed = cells.fraction[cell], np.flatnonzero(~cells.is_pure[cell])
+    if mixed.size:
+        fraction[mixed] = _draw_inside(engine, counts[mixed], cell[mixed], generator)
     stretch = cells.stretch[cell]
-    mean, covariance = engine.state.moments_at(
-        fraction.reshape(-1, size), np.repeat(stretch, PROPOSALS)
-    )
-    residual = np.repeat(counts, PROPOSALS, axis=0) - mean
-    factor = np.linalg.cholesky(covariance)
-    white = np.linalg.solve(factor, residual[..., None])[..., 0]
-    weight = -0.5 * (white**2).sum(axis=1) - np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(
-        axis=1
-    )
-    weight = weight.reshape(len(cell), PROPOSALS)
-    picked = (weight + generator.gumbel(size=weight.shape)).argmax(axis=1)
-    at = np.arange(len(cell))
-    chosen = fraction[at, picked]
-    flat = at * PROPOSALS + picked
+    mean, covariance = engine.state.moments_at(fraction, stretch)
     phase_of_axis = observed.anchors.axis_phase
     loading = engine.state.parameters.axis_counts
-    shift = chosen[:, phase_of_axis, None] * loading
+    shift = fraction[:, phase_of_axis, None] * loading
     prior = stretch[:, None, None] ** 2
-    gain = prior * np.linalg.solve(covariance[flat], shift.swapaxes(1, 2)).swapaxes(1, 2)
-    place = np.einsum("nae,ne->na", gain, residual[flat])
+    gain = prior * np.linalg.solve(covariance, shift.swapaxes(1, 2)).swapaxes(1, 2)
+    place = np.einsum("nae,ne->na", gain, counts - mean)
     left = prior * (np.eye(len(phase_of_axis)) - gain @ shift.swapaxes(1, 2))
     values, vectors = np.linalg.eigh(left)
     wide = vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
     place = place + np.einsum("nab,nb->na", wide, generator.normal(size=place.shape))
-    moment = chosen[:, phase_of_axis] * place
-    composition = chosen @ engine.state.composition + moment @ engine.state.axis_composition
-    told, _, unseen = engine.state.beyond_axes.told(counts, chosen, chosen**2, moment)
+    moment = fraction[:, phase_of_axis] * place
+    composition = fraction @ engine.state.composition + moment @ engine.state.axis_composition
+    told, _, unseen = engine.state.beyond_axes.told(counts, fraction, fraction**2, moment)
     noise = np.sqrt(unseen) * generator.normal(size=composition.shape)
-    return chosen, composition + np.asarray(told) + noise
+    return fraction, composition + np.asarray(told) + noise
+
+
+def _draw_inside(
+    engine: PixelEngine, counts: np.ndarray, cell: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """Draw fractions inside cells by importance: evenly drawn ones, weighed by the counts."""
+    count, length = len(cell), -(-len(cell) // MIXED_AT_ONCE) * MIXED_AT_ONCE
+    counts, cell = padded(counts, length), padded(cell, length)
+    cells = engine.state.observations.cells
+    fraction = cells.draw_fractions(cell, PROPOSALS, generator)
+    mean, covariance = engine.state.moments_at(
+        fraction.reshape(-1, fraction.shape[-1]), np.repeat(cells.stretch[cell], PROPOSALS)
+    )
+    factor = np.linalg.cholesky(covariance)
+    residual = np.repeat(counts, PROPOSALS, axis=0) - mean
+    white = np.linalg.solve(factor, residual[..., None])[..., 0]
+    log_root = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
+    weight = (-0.5 * (white**2).sum(axis=1) - log_root).reshape(length, PROPOSALS)
+    picked = (weight + generator.gumbel(size=weight.shape)).argmax(axis=1)
+    return fraction[np.arange(count), picked[:count]]

@@ -137,3 +137,10 @@ def row_width(n_phases: int, n_oxides: int, n_axes: int) -> int:
 def rows_of(values: np.ndarray | None, index: slice | np.ndarray) -> np.ndarray | None:
     """Take some rows; of nothing, nothing."""
     return None if values is None else values[index]
+
+
+def padded(values: np.ndarray, length: int) -> np.ndarray:
+    """Repeat the first row up to a fixed length, so that programs are compiled once."""
+    if len(values) == length:
+        return values
+    return np.concatenate([values, np.repeat(values[:1], length - len(values), axis=0)])

@@ -34,7 +34,14 @@ from petro_models.phase_maps.pixel_nodes import (
     nodes_per_pair,
     outside_cells,
 )
-from petro_models.phase_maps.pixel_rows import PixelAnswers, Rows, Waiting, row_width, rows_of
+from petro_models.phase_maps.pixel_rows import (
+    PixelAnswers,
+    Rows,
+    Waiting,
+    padded,
+    row_width,
+    rows_of,
+)
 
 TILE = 65_536
 
@@ -187,8 +194,7 @@ class PixelEngine:
         for start in range(0, len(counts), width):
             block = np.asarray(counts[start : start + width], dtype=np.float32)
             inside = slice(start, start + len(block))
-            padded = _padded(block, width)
-            found = coarse_pass(padded, self._single_frame, self._coarse, unknown)
+            found = coarse_pass(padded(block, width), self._single_frame, self._coarse, unknown)
             posterior[inside], evidence[inside] = (np.asarray(x)[: len(block)] for x in found)
         return posterior, evidence
 
@@ -206,7 +212,7 @@ class PixelEngine:
         table = density.coefficients(*state.moments, state.frame)
         total = np.zeros(len(state.composition))
         for start in range(0, len(counts), TILE):
-            block = _padded(np.asarray(counts[start : start + TILE], dtype=float), TILE)
+            block = padded(np.asarray(counts[start : start + TILE], dtype=float), TILE)
             size = min(TILE, len(counts) - start)
             near = rows_of(neighbours, slice(start, start + TILE))
             total += np.asarray(
@@ -217,7 +223,7 @@ class PixelEngine:
                     table,
                     state.log_weight,
                     state.observations.cells.fraction,
-                    None if near is None else _padded(near, TILE),
+                    None if near is None else padded(near, TILE),
                 )
             )
         return total / len(counts)
@@ -285,20 +291,13 @@ class PixelEngine:
             width = next((w for w in self._sizes.patch if w <= count - begin), smallest)
             part = pixels.part(begin, min(begin + width, count))
             block = integrate(
-                _padded(part.counts, width),
-                _padded(part.posterior, width),
+                padded(part.counts, width),
+                padded(part.posterior, width),
                 self._single_frame,
                 self._outside,
                 nodes,
                 self._beyond_axes,
-                None if part.neighbours is None else _padded(part.neighbours, width),
+                None if part.neighbours is None else padded(part.neighbours, width),
             )
             rows.add(part.place, block)
             begin += width
-
-
-def _padded(values: np.ndarray, length: int) -> np.ndarray:
-    """Repeat the first row up to a fixed length, so that programs are compiled once."""
-    if len(values) == length:
-        return values
-    return np.concatenate([values, np.repeat(values[:1], length - len(values), axis=0)])
