@@ -240,12 +240,6 @@ def test_three_phases_share_a_pixel_only_where_all_their_pairs_may():
     assert make_cells(["a", "b"]).classes == ["a", "b", "a + b", "unknown"]
 
 
-def test_a_fine_mixture_of_three_phases_is_no_class_beside_three_phases():
-    assert make_cells(["a", "b", "c"]).classes[-2:] == ["three phases", "unknown"]
-    without = make_cells(["a", "b", "c"], pairs=[(0, 1), (1, 2)])
-    assert without.classes[-2:] == ["fine mixture", "unknown"]
-
-
 def test_fractions_drawn_inside_cells_have_the_moments_of_the_cells(generator):
     cells = make_cells(["a", "b", "c", "d"])
     draws = 20_000

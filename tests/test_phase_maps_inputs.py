@@ -3,12 +3,13 @@ import pytest
 import xarray as xr
 from scipy.ndimage import map_coordinates, uniform_filter
 from sklearn.metrics import adjusted_rand_score
-from small_phase_maps import compositions, seeds_of
+from small_phase_maps import compositions, seeded_problem, seeds_of
 
 from petro_models.errors import DataError, FitError
 from petro_models.phase_maps.data import phase_seeds
 from petro_models.phase_maps.formula_weights import oxide_weights
 from petro_models.phase_maps.inputs import merge_inputs
+from petro_models.phase_maps.observations import cells_of
 from petro_models.phase_maps.problem import PhaseMaps
 from petro_models.phase_maps.registration import coarse_shift, local_counts
 from petro_models.phase_maps.simulate import simulate_phase_maps
@@ -307,3 +308,17 @@ def test_a_spot_without_a_position_is_named(simulated):
     column[3] = row[3] = np.nan
     with pytest.raises(DataError, match=r"\b4\b.* no position"):
         merge_inputs(maps, spots.assign(column=("spot", column), row=("spot", row)))
+
+
+def test_a_fine_mixture_of_three_phases_is_no_class_beside_three_phases():
+    problem, _ = seeded_problem(3, ())
+    assert problem.observations.cells.classes[-2:] == ["three phases", "unknown"]
+    four, _ = seeded_problem(4, ())
+    assert four.observations.cells.classes[-3:] == ["three phases", "fine mixture", "unknown"]
+
+
+def test_data_stored_with_their_classes_keep_them():
+    data = seeded_problem(3, ())[0].data
+    classes = [*data["pixel_class"].values[:-1], "fine mixture", "unknown"]
+    stored = data.drop_dims("pixel_class").assign_coords(pixel_class=classes)
+    assert cells_of(stored, {"mixtures": "all"}).classes == classes

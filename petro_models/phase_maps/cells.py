@@ -149,8 +149,7 @@ def make_cells(
         Pairs of phases that may share a pixel; by default all. Three phases may share one where
         all their pairs may.
     triples, fine_mixture
-        Whether these classes exist (they need three phases; a fine mixture of just three is what
-        three phases are).
+        Whether these classes exist (they need three phases).
     heavy_tailed
         Indices of the phases of which some pure pixels scatter wider than the others.
     edges
@@ -181,7 +180,7 @@ def make_cells(
     for three in threes:
         rows.append((*_dirichlet(count, three, 1.0), 1 / len(threes), next_class))
     next_class += bool(threes)
-    fine = fine_mixture and count > (3 if threes else 2)
+    fine = fine_mixture and count > 2
     if fine:
         rows.append((*_dirichlet(count, range(count), 1.0), 1.0, next_class))
     fraction, spread_of, share, class_of_cell = map(np.array, zip(*rows, strict=True))

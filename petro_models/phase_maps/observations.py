@@ -9,6 +9,7 @@ from petro_models.phase_maps.anchors import Anchors
 from petro_models.phase_maps.cells import (
     EVEN_EDGES,
     FEW_EVEN_EDGES,
+    FINE_MIXTURE,
     MANY_PHASES,
     Cells,
     make_cells,
@@ -98,13 +99,20 @@ class Observations:
 
 
 def cells_of(data: xr.Dataset, options: dict[str, str]) -> Cells:
-    """Lay out the cells for a problem's phases and options; heavy tails are known with anchors."""
+    """Lay out the cells for a problem's phases and options; heavy tails are known with anchors.
+
+    A fine mixture of just three phases is what three phases are: no class of its own, unless data
+    stored with their classes have it.
+    """
     tails = data[TAILS].to_numpy() if TAILS in data else np.zeros(0, dtype=bool)
     everything = options["mixtures"] == "all"
+    fine = everything and data.sizes["phase"] > 3
+    if "pixel_class" in data.coords:
+        fine = FINE_MIXTURE in data["pixel_class"].to_numpy()
     return make_cells(
         [str(name) for name in data["phase"].to_numpy()],
         triples=everything,
-        fine_mixture=everything,
+        fine_mixture=fine,
         heavy_tailed=np.flatnonzero(tails).tolist(),
         edges=EVEN_EDGES if data.sizes["phase"] <= MANY_PHASES else FEW_EVEN_EDGES,
     )
