@@ -17,7 +17,7 @@ NORMAL_QUANTILE = 1.645
 """Of a standard normal, so much lies beyond it as outside the interval on one side."""
 PURE_FROM = 0.995
 """From this probability of one pure phase a pixel needs no integral over fractions."""
-TRIPLE_FROM = 0.003
+TRIPLE_FROM = 0.01
 """A pixel is integrated over three phases from this probability of holding three."""
 
 

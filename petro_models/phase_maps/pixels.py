@@ -60,6 +60,10 @@ class BlockSizes(NamedTuple):
     coarse: int
     patch: tuple[int, ...]
 
+    def of(self, members: tuple[int, ...]) -> tuple[int, ...]:
+        """Give the sizes for a patch; three phases have nodes enough to fill a cache by few."""
+        return self.patch if len(members) < 3 else self.patch[-1:]
+
 
 ON_CPU = BlockSizes(8192, (4096, 512))
 """Few enough for a processor's cache."""
@@ -162,7 +166,6 @@ class PixelEngine:
         )
         unknown, evidence = np.empty((2, len(counts)), dtype=np.float32)
         waiting: dict[tuple[int, ...], Waiting] = {}
-        whole = self._sizes.patch[0]
         size = TILE if neighbours is None else neighbours.tile
         for start in range(0, len(counts), size):
             stop = min(start + size, len(counts))
@@ -174,6 +177,7 @@ class PixelEngine:
             for members, pixels in self._by_patch(start, tile, posterior, added).items():
                 if members in waiting:
                     pixels = waiting[members].joined(pixels)
+                whole = self._sizes.of(members)[0]
                 full = len(pixels.place) // whole * whole
                 self._integrate(members, pixels.part(0, full), rows)
                 waiting[members] = pixels.part(full, len(pixels.place))
@@ -286,9 +290,9 @@ class PixelEngine:
 
     def _integrate(self, members: tuple[int, ...], pixels: Waiting, rows: Rows) -> None:
         (nodes, _), begin, count = self._patch(members), 0, len(pixels.place)
-        smallest = self._sizes.patch[-1]
+        sizes = self._sizes.of(members)
         while begin < count:
-            width = next((w for w in self._sizes.patch if w <= count - begin), smallest)
+            width = next((w for w in sizes if w <= count - begin), sizes[-1])
             part = pixels.part(begin, min(begin + width, count))
             block = integrate(
                 padded(part.counts, width),
