@@ -9,7 +9,7 @@ from small_phase_maps import seeded_problem
 from petro_models import PhaseMaps
 from petro_models.phase_maps import pixels
 from petro_models.phase_maps.cells import TAIL_SHARE, TAIL_STRETCH, with_heavy_tails
-from petro_models.phase_maps.forward import SKEWNESS_ALLOWANCE
+from petro_models.phase_maps.forward import SKEWNESS_ALLOWANCE, observed_counts, true_counts
 from petro_models.phase_maps.observations import flat_counts
 from petro_models.phase_maps.pixel_density import MapParameters
 from petro_models.phase_maps.pixel_draws import draw_once
@@ -429,6 +429,25 @@ def test_draws_of_pure_pixels_in_the_tails_have_the_moments_of_the_pass(two):
     # Five standard errors of the draws, and the cells' coarser grid of fractions.
     np.testing.assert_array_less(np.abs(drawn.mean(axis=1) - answers.composition), 0.3 * sd + 0.02)
     np.testing.assert_allclose(np.median(drawn.std(axis=1) / sd, axis=0), 1, atol=0.1)
+
+
+def test_counts_move_along_an_axis_as_dead_time_lets_them(two):
+    """Against differences: the mixture of true counts, seen through the dead time."""
+    state = two.engine.state
+    dead = np.array([2e-3, 1e-3, 4e-3, 0.0])
+    state = replace(state, observations=replace(state.observations, dead_share=dead))
+    fraction = np.array([[0.0, 1.0], [0.7, 0.3], [1.0, 0.0]])
+
+    def seen(position):
+        pure = INTENSITY[:2] + np.outer([0.0, position], LOADING[0])
+        return np.asarray(observed_counts(fraction @ np.asarray(true_counts(pure, dead)), dead))
+
+    step = 1e-4
+    slope = (seen(step) - seen(-step)) / (2 * step)
+    np.testing.assert_allclose(state.axis_shift(fraction)[:, 0], slope, atol=1e-6)
+    # Of a pure phase they move as its counts were seen to; of a mixture not quite by its fraction.
+    np.testing.assert_allclose(slope[0], LOADING[0], atol=1e-6)
+    assert abs(slope[1, 2] / (0.3 * LOADING[0, 2]) - 1) > 0.05
 
 
 # -- the shape of the answers --------------------------------------------------------------------

@@ -116,13 +116,12 @@ class Cells:
         self, cell: np.ndarray, repeats: int, generator: np.random.Generator
     ) -> np.ndarray:
         """Draw fractions inside cells (n,), evenly over what each stands for (n, repeat, phase)."""
-        mixed = np.repeat(self.pair_of_cell[cell] < 0, repeats).reshape(len(cell), repeats)
-        shape = (*mixed.shape, self.fraction.shape[1])
+        shape = (len(cell), repeats, len(self.phases))
         fraction = (self.fraction[cell] > 0)[:, None] * generator.exponential(size=shape)
         fraction /= fraction.sum(axis=2, keepdims=True)
-        place = generator.uniform(-0.5, 0.5, size=(*mixed.shape, 1))
+        place = generator.uniform(-0.5, 0.5, size=(*shape[:2], 1))
         of_pair = self.fraction[cell][:, None] + place * self.along[cell][:, None]
-        return np.where(mixed[..., None], fraction, of_pair)
+        return np.where((self.pair_of_cell[cell] >= 0)[:, None, None], of_pair, fraction)
 
     def cells_along(self, pair: int, fraction: np.ndarray) -> np.ndarray:
         """Give the cells of a pair that hold these fractions of its first phase."""

@@ -18,9 +18,8 @@ from petro_models.phase_maps.problem import PhaseMaps
 MOST_VALUES = 5e7
 PIXELS_AT_ONCE = 1000
 PROPOSALS, MIXED_AT_ONCE = 64, 128
-"""Fractions of which one is picked for a mixed pixel, and the step in which such pixels are
-counted, so that few programs are compiled.
-"""
+"""Fractions of which one is picked for a mixed pixel, and the multiple to which such pixels are
+filled up, so that few programs are compiled."""
 
 
 def draw_pixels(
@@ -118,8 +117,7 @@ def draw_once(
     stretch = cells.stretch[cell]
     mean, covariance = engine.state.moments_at(fraction, stretch)
     phase_of_axis = observed.anchors.axis_phase
-    loading = engine.state.parameters.axis_counts
-    shift = fraction[:, phase_of_axis, None] * loading
+    shift = engine.state.axis_shift(fraction)
     prior = stretch[:, None, None] ** 2
     gain = prior * np.linalg.solve(covariance, shift.swapaxes(1, 2)).swapaxes(1, 2)
     place = np.einsum("nae,ne->na", gain, counts - mean)

@@ -69,6 +69,19 @@ class MapState:
         return self._phases[1]
 
     @cached_property
+    def _axis_counts(self) -> np.ndarray:
+        """Change of the true counts along each axis (a, e)."""
+        phase, dead = self.observations.anchors.axis_phase, self.observations.dead_share
+        loading = np.asarray(self.parameters.axis_counts).reshape(-1, len(dead))
+        return loading * (1 + self.mean[phase] * dead) ** 2
+
+    def axis_shift(self, fraction: np.ndarray) -> np.ndarray:
+        """Give the change of expected counts along each axis at fractions (g, k): (g, a, e)."""
+        phase, dead = self.observations.anchors.axis_phase, self.observations.dead_share
+        slope = 1 / (1 + fraction @ self.mean * dead) ** 2
+        return fraction[:, phase, None] * self._axis_counts * slope[:, None, :]
+
+    @cached_property
     def beyond_axes(self) -> BeyondAxes:
         """What scatters beyond the axes, in single precision."""
         which = self.observations.element_of_oxide
@@ -76,7 +89,7 @@ class MapState:
         excess = slope * self.parameters.dispersion * self.parameters.intensity
         parts = (
             self.mean,
-            self.parameters.axis_counts,
+            self._axis_counts,
             self.observations.dead_share,
             excess**2,
             self.hidden_scatter**2,
@@ -230,7 +243,6 @@ def _nodes(
     state: MapState, patch: Patch, cell_of_node: np.ndarray, n_corners: int
 ) -> tuple[Nodes, np.ndarray]:
     members, fraction = list(patch.members), patch.fraction
-    dead = state.observations.dead_share
     cells = np.unique(cell_of_node)
     outside = np.ones(len(state.observations.cells.class_of_cell) + 1)
     outside[cells], outside[-1] = 0.0, 0.0
@@ -243,11 +255,7 @@ def _nodes(
     axis_phase = state.observations.anchors.axis_phase
     axes = np.flatnonzero(np.isin(axis_phase, members))
     bin_mean, bin_covariance = state.moments_at(bin_fraction, bin_wider)
-    loading = np.asarray(state.parameters.axis_counts).reshape(-1, len(dead))[axes]
-    stretch = (1 + state.mean[axis_phase[axes]] * dead) ** 2
-    slope = 1 / (1 + bin_fraction @ state.mean * dead) ** 2
-    axis_fraction = bin_fraction[:, axis_phase[axes]]
-    shift = axis_fraction[:, :, None] * (loading * stretch)[None] * slope[:, None, :]
+    shift = state.axis_shift(bin_fraction)[:, axes]
     prior = bin_wider[:, None, None] ** 2
     gain = prior * np.linalg.solve(bin_covariance, shift.swapaxes(1, 2)).swapaxes(1, 2)
     # The gain is smooth over a bin; the expected counts it is applied to are each node's own.
