@@ -6,7 +6,7 @@ import xarray as xr
 from petro_models.phase_maps.anchors import Anchors, find_anchors, room_to_move
 from petro_models.phase_maps.cells import Cells
 from petro_models.phase_maps.observations import TAILS, cells_of, dead_share_of, flat_counts
-from petro_models.phase_maps.rough_calibration import rough_compositions
+from petro_models.phase_maps.rough_calibration import rough_compositions, scatter_at_least
 from petro_models.phase_maps.spot_surroundings import ASTRAY, spots_of
 
 BY_FAR = 5.0
@@ -65,7 +65,7 @@ def _astray(data: xr.Dataset, cells: Cells, anchors: Anchors) -> np.ndarray:
     spots = spots_of(data, data.sizes["oxide"], cells, anchors)
     composition, scatter = rough_compositions(data, cells, anchors, dead_share_of(data), spots)
     measured = np.asarray(spots["spot_composition"])
-    most = composition + BY_FAR * np.maximum(np.nan_to_num(scatter), 0.01 * composition + 0.02)
+    most = composition + BY_FAR * scatter_at_least(scatter, composition)
     # A phase of unknown composition may hold anything.
     return measured > np.where(np.isnan(most), np.inf, most).max(axis=0)
 

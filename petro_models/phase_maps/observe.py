@@ -12,7 +12,11 @@ from petro_models.phase_maps.observations import (
     dead_share_of,
     flat_counts,
 )
-from petro_models.phase_maps.rough_calibration import rough_calibration, rough_compositions
+from petro_models.phase_maps.rough_calibration import (
+    rough_calibration,
+    rough_compositions,
+    scatter_at_least,
+)
 from petro_models.phase_maps.spot_surroundings import spots_of
 
 FEWEST_OF_A_CLASS = 300
@@ -47,8 +51,6 @@ def observe(data: xr.Dataset, options: dict[str, str], seed: int = 0) -> Observa
     missing = np.isnan(composition)
     predicted = (anchors.intensity[:, element_of_oxide] - background) / sensitivity
     composition = np.where(missing, np.maximum(predicted, 0.0), composition)
-    scatter = np.where(np.isfinite(scatter), scatter, 0.0)
-    scatter = np.maximum(scatter, 0.01 * composition + 0.02)
     coords = {
         "phase": list(cells.phases),
         "element": elements,
@@ -71,7 +73,7 @@ def observe(data: xr.Dataset, options: dict[str, str], seed: int = 0) -> Observa
         sensitivity=sensitivity,
         background=background,
         composition=composition,
-        scatter=scatter,
+        scatter=scatter_at_least(scatter, composition),
         known_composition=data["formula_wt_percent"].to_numpy(),
         **spots,
     )

@@ -41,6 +41,11 @@ def rough_compositions(
     return composition, scatter
 
 
+def scatter_at_least(scatter: np.ndarray, composition: np.ndarray) -> np.ndarray:
+    """Give the scatter of phases' wt%, no less than analyses scatter themselves, (k, o)."""
+    return np.maximum(np.nan_to_num(scatter), 0.01 * composition + 0.02)
+
+
 def rough_calibration(
     intensity: np.ndarray, composition: np.ndarray, oxides: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
