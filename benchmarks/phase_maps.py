@@ -22,7 +22,8 @@ import xarray as xr
 
 import petro_models as petro
 from petro_models.phase_maps.classical import gaussian_mixture, k_means, poisson_unmixing
-from petro_models.phase_maps.neighbours import NeighbourWeights, learn_neighbourhood
+from petro_models.phase_maps.neighbourhood import learn_neighbourhood
+from petro_models.phase_maps.neighbours import NeighbourWeights
 from petro_models.phase_maps.observations import flat_counts
 from petro_models.phase_maps.pixels import PixelEngine
 from petro_models.phase_maps.simulate import simulate_phase_maps

@@ -16,7 +16,7 @@ from petro_models.inference import devices
 from petro_models.inference.devices import GPU_START, choose_device
 from petro_models.inference.nuts import sample_nuts
 from petro_models.inference.whitened import sample_hmc
-from petro_models.phase_maps import neighbours, pixel_kernels
+from petro_models.phase_maps import neighbourhood, neighbours, pixel_kernels
 from petro_models.phase_maps.observations import flat_counts
 from petro_models.phase_maps.pixel_rows import UNDER_WAY
 from petro_models.phase_maps.pixels import TILE, PixelEngine
@@ -144,7 +144,7 @@ def test_a_gpu_is_told_to_multiply_in_full_single_precision():
         pixel_kernels.coarse_pass.lower(counts, frame, engine._coarse, unknown),
         pixel_kernels.choose_patch.lower(posterior, engine._coarse),
         pixel_kernels.integrate.lower(counts, posterior, frame, engine._outside, nodes, beyond),
-        neighbours._log_odds.lower(posterior, relation[0], relation),
+        neighbourhood.log_odds.lower(posterior, relation[0], relation),
         neighbours._of_rows.lower(posterior, relation[0], relation, 1.0, relation[0], width=8),
     )
     for program in programs:

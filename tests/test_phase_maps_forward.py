@@ -207,8 +207,15 @@ def test_cells_of_a_pair_add_up_to_a_uniform_fraction_wherever_it_is_cut(edges):
         between = share @ (mean[:, j] - 0.5) ** 2
         assert between + share @ cells.spread[mine][:, j, j] == pytest.approx(1 / 12)
         np.testing.assert_allclose(cells.spread[mine][:, j, k], -cells.spread[mine][:, j, j])
-        inside = cells.cells_along(pair, mean[:, j])
-        np.testing.assert_array_equal(inside, np.flatnonzero(mine))
+        # Halfway between two middles both count alike, and at the ends the last cell alone.
+        halfway = np.concatenate([[0.0], (mean[1:, j] + mean[:-1, j]) / 2, [1.0]])
+        near = cells.nearness(pair, np.concatenate([mean[:, j], halfway]))
+        size = mine.sum()
+        np.testing.assert_array_equal(near[~mine], 0)
+        np.testing.assert_array_equal(near[mine][:, :size], np.eye(size))
+        average = np.eye(size + 1)[:, :-1] + np.eye(size + 1)[:, 1:]
+        average /= average.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(near[mine][:, size:], average.T)
 
 
 def test_cells_of_three_phases_and_of_fine_mixtures_have_the_moments_of_a_dirichlet():

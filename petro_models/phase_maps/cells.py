@@ -123,10 +123,18 @@ class Cells:
         of_pair = self.fraction[cell][:, None] + place * self.along[cell][:, None]
         return np.where((self.pair_of_cell[cell] >= 0)[:, None, None], of_pair, fraction)
 
-    def cells_along(self, pair: int, fraction: np.ndarray) -> np.ndarray:
-        """Give the cells of a pair that hold these fractions of its first phase."""
-        place = np.searchsorted(self.edges[1:-1], fraction, side="right")
-        return np.flatnonzero(self.pair_of_cell == pair)[place]
+    def nearness(self, pair: int, fraction: np.ndarray) -> np.ndarray:
+        """Tell how near these fractions (n,) of a pair's first phase are to each cell (cell, n).
+
+        They add up to one: all for the cell in whose middle a fraction lies, and beyond the last
+        middles; in between two cells share it.
+        """
+        near = np.zeros((len(self.class_of_cell), len(fraction)))
+        mine = np.flatnonzero(self.pair_of_cell == pair)
+        middle = self.fraction[mine, self.pairs[pair][0]]
+        for cell, alone in zip(mine, np.eye(len(mine)), strict=True):
+            near[cell] = np.interp(fraction, middle, alone)
+        return near
 
 
 def make_cells(

@@ -9,12 +9,8 @@ import xarray as xr
 from petro_models.inference import progress
 from petro_models.inference.predictive import thin
 from petro_models.phase_maps.map_totals import MapTotals
-from petro_models.phase_maps.neighbours import (
-    Neighbourhood,
-    NeighbourWeights,
-    learn_neighbourhood,
-    uses_neighbours,
-)
+from petro_models.phase_maps.neighbourhood import Neighbourhood, learn_neighbourhood
+from petro_models.phase_maps.neighbours import NeighbourWeights, uses_neighbours
 from petro_models.phase_maps.observations import Observations, flat_counts
 from petro_models.phase_maps.pixel_density import MapParameters, SpotParameters
 from petro_models.phase_maps.pixel_rows import PixelAnswers

@@ -124,8 +124,8 @@ class Nodes(NamedTuple):
     ----------
     coefficients, log_weight
         Of the nodes (feature, g), (g,).
-    owner
-        1 for the patch's cell in which each node lies (own cell, g).
+    near
+        How near each node is to each of the patch's cells; they add up to one (own cell, g).
     averages
         What is averaged over the nodes, side by side: see `_averages` (g, ...).
     bin_mean, bin_gain, bin_spread
@@ -146,7 +146,7 @@ class Nodes(NamedTuple):
 
     coefficients: jax.Array
     log_weight: jax.Array
-    owner: jax.Array
+    near: jax.Array
     averages: jax.Array
     bin_mean: jax.Array
     bin_gain: jax.Array
@@ -243,7 +243,7 @@ def integrate(
     rest = (posterior * nodes.outside)[:, :-1]
     log_node = density.features(counts, frame) @ nodes.coefficients + nodes.log_weight
     if neighbours is not None:
-        log_node = log_node + neighbours @ nodes.owner
+        log_node = log_node + neighbours @ nodes.near
     share = jnp.exp(log_node - log_node.max(axis=1, keepdims=True))
     left = rest.sum(axis=1)
     share = share * ((1 - left) / share.sum(axis=1))[:, None]

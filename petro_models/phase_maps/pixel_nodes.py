@@ -215,18 +215,18 @@ def nodes_of_patch(
     corner_weight = weight[cells.class_of_cell[pure]] + np.log(cells.share[pure])
     corners = Patch(members, cells.fraction[pure], cells.spread[pure], corner_weight)
     parts, extra = [corners], [0.0]
-    cell_of_node = list(pure)
+    near = [np.eye(len(cells.class_of_cell))[:, pure]]
     for pair in (pair for pair in cells.pairs if set(pair) <= set(members)):
         nodes = per_pair if len(members) == 2 else 2 * steps
         parts.append(pair_patch(count, pair, nodes))
         number = cells.pairs.index(pair)
         extra.append(weight[count + number])
-        cell_of_node += list(cells.cells_along(number, parts[-1].fraction[:, pair[0]]))
+        near.append(cells.nearness(number, parts[-1].fraction[:, pair[0]]))
     if len(members) == 3:
         parts.append(triple_patch(count, members, steps))
         extra.append(weight[count + len(cells.pairs)] - np.log(len(cells.triples)))
-        (own,) = np.flatnonzero(cells.triple_of_cell == cells.triples.index(members))
-        cell_of_node += [own] * len(parts[-1].fraction)
+        own = cells.triple_of_cell == cells.triples.index(members)
+        near.append(np.tile(own[:, None], len(parts[-1].fraction)))
     log_weight = np.concatenate(
         [patch.log_share + more for patch, more in zip(parts, extra, strict=True)]
     )
@@ -236,17 +236,18 @@ def nodes_of_patch(
         np.concatenate([patch.spread for patch in parts]),
         log_weight,
     )
-    return _nodes(state, whole, np.array(cell_of_node), len(pure))
+    return _nodes(state, whole, np.concatenate(near, axis=1), len(pure))
 
 
 def _nodes(
-    state: MapState, patch: Patch, cell_of_node: np.ndarray, n_corners: int
+    state: MapState, patch: Patch, near: np.ndarray, n_corners: int
 ) -> tuple[Nodes, np.ndarray]:
+    """Prepare what `integrate` reads; `near` tells how near each node is to each cell (cell, g)."""
     members, fraction = list(patch.members), patch.fraction
-    cells = np.unique(cell_of_node)
+    cells = np.flatnonzero(near.any(axis=1))
     outside = np.ones(len(state.observations.cells.class_of_cell) + 1)
     outside[cells], outside[-1] = 0.0, 0.0
-    wider = state.observations.cells.stretch[cell_of_node]
+    wider = state.observations.cells.stretch @ near
     mean, covariance = state.moments_at(fraction, wider, patch.spread)
     own = fraction[:, members]
     bins = _bins(own, n_corners)
@@ -264,7 +265,7 @@ def _nodes(
     parts = (
         _coefficients(mean, covariance, state.frame),
         patch.log_share,
-        cells[:, None] == cell_of_node,
+        near[cells],
         _averages(own, fraction[:, axis_phase[axes]], bins, drift),
         bin_mean,
         gain,

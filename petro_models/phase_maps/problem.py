@@ -62,8 +62,8 @@ class PhaseMaps(InverseProblem):
         ``all``: pixels of two and three phases and fine-grained mixtures; ``pairs``: two only.
     neighbours
         ``potts``: a pixel is likelier what its neighbours are, as strongly as the map says;
-        ``none``: every pixel for itself; ``auto``: potts unless counts are so few that it would
-        call too many pixels pure (`neighbours.FEW_COUNTS`).
+        ``none``: every pixel for itself; ``auto``: potts unless counts are so few that the map
+        does not tell how its pixels meet (`neighbours.FEW_COUNTS`).
     smoothing
         ``within_phases``: composition maps smoothed along the axes of solid solution, by a field
         learnt from the map, are given beside the others (`smoothing.smoothed_compositions`).

@@ -34,12 +34,8 @@ from petro_models.phase_maps.derived import (
     whole_map_answers,
 )
 from petro_models.phase_maps.map_totals import MapTotals
-from petro_models.phase_maps.neighbours import (
-    Neighbourhood,
-    NeighbourWeights,
-    learn_neighbourhood,
-    uses_neighbours,
-)
+from petro_models.phase_maps.neighbourhood import Neighbourhood, learn_neighbourhood
+from petro_models.phase_maps.neighbours import NeighbourWeights, uses_neighbours
 from petro_models.phase_maps.observations import Observations, flat_counts
 from petro_models.phase_maps.pixel_rows import PixelAnswers
 from petro_models.phase_maps.pixels import PixelEngine
