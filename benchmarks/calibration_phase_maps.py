@@ -3,11 +3,13 @@
     python benchmarks/calibration_phase_maps.py [--maps 3] [--size 256] [--method laplace]
 
 Six phases x ten elements, 13 % mixed pixels; at 1,000, 300 and 100 counts a pixel, at 1,000 with
-4 % of scatter that no axis explains, and with the other choice of the option `neighbours`.
+4 % of scatter that no axis explains, and with every pixel to itself (`neighbours="none"`).
 Coverage is of 90 % equal-tailed intervals, pooled over the maps, in strata of the posterior (by
 truth it must fall near purity: the fractions have a spike there). An interval that ends in such a
 spike holds more than 90 % however well the posterior is calibrated, so the same is shown by ranks:
 how often the truth is none of the lowest or highest 5 % among draws, equal ones in random order.
+Probabilities of being pure are binned, and scored: the mean negative logarithm of what was given
+to what is true.
 Writes benchmarks/results/calibration_phase_maps.json and prints it as text.
 """
 
@@ -37,10 +39,12 @@ SCENARIOS: dict[str, tuple[dict[str, float], dict[str, str]]] = {
     "1,000 counts, 4 % scatter": ({"counts_per_pixel": 1000, "unmodelled_scatter": 0.04}, {}),
     "300 counts": ({"counts_per_pixel": 300}, {}),
     "1,000 counts, pixels alone": ({"counts_per_pixel": 1000}, {"neighbours": "none"}),
-    "100 counts, neighbours": ({"counts_per_pixel": 100}, {"neighbours": "potts"}),
+    "100 counts, pixels alone": ({"counts_per_pixel": 100}, {"neighbours": "none"}),
 }
 """What is simulated, and the options of the problem."""
 PURE, NORMAL_95 = 0.999, 1.645
+LEAST_CHANCE = 1e-4
+"""A pixel counts as no less likely pure, or mixed, in the score."""
 STRATA = (0.02, 0.2, 0.4, 0.6, 0.8, 0.98)
 """Of the posterior mean of a fraction."""
 RANKED_PIXELS, DRAWS = 1500, 99
@@ -101,9 +105,11 @@ def coverage(fit: xr.Dataset, truth: xr.Dataset) -> dict[str, list[float]]:
     found |= by_strata(inside, mean, "fraction")
     for name, chosen in (("pure", pure > 0.9), ("mixed", pure < 0.1)):
         found[f"composition, {name} pixels"] = [int(met[:, chosen].sum()), int(met[:, chosen].size)]
+    truly = fraction.max(axis=0) > PURE
+    given = np.where(truly, pure, 1 - pure).clip(LEAST_CHANCE, 1.0)
+    found["log score of P(pure)"] = [float(-np.log(given).sum()), truly.size]
     for left, right in ((0, 0.1), (0.1, 0.3), (0.3, 0.5), (0.5, 0.7), (0.7, 0.9), (0.9, 1.01)):
         chosen = (pure >= left) & (pure < right)
-        truly = fraction.max(axis=0) > PURE
         found[f"P(pure) {left:g}-{min(right, 1):g}: mean, frequency"] = [
             float(pure[chosen].sum()), int(truly[chosen].sum()), int(chosen.sum())
         ]  # fmt: skip
@@ -168,8 +174,11 @@ def run(name: str, maps: int, size: int, method: Any) -> dict[str, Any]:
     return {
         "rmse_of_fractions": rows,
         "coverage": {
-            key: value[0] / value[1] for key, value in pooled.items() if not key.startswith("P(")
+            key: value[0] / value[1]
+            for key, value in pooled.items()
+            if not key.startswith(("P(", "log score"))
         },
+        "log_score": float(np.divide(*pooled["log score of P(pure)"])),
         "pure_probability": {
             key: [value[0] / max(value[2], 1), value[1] / max(value[2], 1), int(value[2])]
             for key, value in pooled.items()
@@ -192,6 +201,7 @@ def show(result: dict[str, Any]) -> None:
         print("  90 % intervals hold the truth:")
         for key, share in scenario["coverage"].items():
             print(f"    {key:<34} {share:.3f}")
+        print(f"  log score of P(pure) {scenario['log_score']:.4f}")
         for key, (mean, frequency, count) in scenario["pure_probability"].items():
             print(f"    {key:<34} {mean:.3f} {frequency:.3f}  ({count} pixels)")
 
