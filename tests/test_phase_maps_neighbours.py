@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from petro_models import PhaseMaps
+from petro_models.errors import DataError
 from petro_models.phase_maps.cells import PIXEL_EDGES, make_cells
 from petro_models.phase_maps.derived import neighbour_weights
 from petro_models.phase_maps.neighbourhood import (
@@ -258,5 +260,9 @@ def test_the_option_runs_from_problem_to_pixel_draws(few_counts):
     mapped = derived["phase_fraction"].to_numpy().reshape(4, -1)[:, where].T
     # Draws of a pixel scatter; their mean over 144 pixels and 60 draws does not.
     np.testing.assert_allclose(drawn.mean(("draw", "pixel")), mapped.mean(axis=0), atol=0.02)
+    older = fit.copy()
+    older["derived"] = xr.DataTree(derived.drop_vars("neighbour_relation"))
+    with pytest.raises(DataError, match="fit again"):
+        draw_pixels(problem, older, region)
     again = PhaseMaps.from_options(problem.data, problem.options)
     assert again.model_id == problem.model_id

@@ -264,6 +264,39 @@ def test_the_pixel_pass_equals_direct_quadrature_on_a_fine_grid(name, request):
     assert undecided > 5
 
 
+class Told(NamedTuple):
+    """Neighbours that add the same to all pixels."""
+
+    added: np.ndarray
+    width: int = 40
+    tile: int = 40
+
+    def of_rows(self, alone):
+        """Give what is added, and the probabilities of the cells with it."""
+        weight = alone * np.exp(self.added)
+        added = np.tile(self.added, (len(alone), 1))
+        return added.astype(np.float32), weight / weight.sum(axis=1, keepdims=True)
+
+
+def test_what_neighbours_add_runs_evenly_along_a_pair_and_weighs_pure_phases_alone(two):
+    counts, _, _ = draw(two, 40, np.random.default_rng(5))
+    cells, limit = two.engine.state.observations.cells, TOLERANCES["two"]
+    added = 1.5 * np.random.default_rng(6).normal(size=len(cells.class_of_cell) + 1)
+    answers = two.engine.compute(counts, neighbours=Told(added))
+    pair = np.flatnonzero(cells.pair_of_cell == 0)
+    (wide,) = np.flatnonzero(cells.stretch > 1)
+    moved = 0.0
+    for i, (fraction, found) in enumerate(quadrature(two, counts)):
+        along = np.interp(fraction[3:, 0], cells.fraction[pair, 0], added[pair])
+        chance = found["at_node"] * np.exp([*added[:2], added[wide], *along])
+        chance /= chance.sum()
+        np.testing.assert_allclose(answers.fraction[i], chance @ fraction, atol=limit["fraction"])
+        pure = [chance[0], chance[1] + chance[2]]
+        np.testing.assert_allclose(answers.pure[i], pure, atol=limit["pure"])
+        moved = max(moved, np.abs(chance @ fraction - found["fraction"]).max())
+    assert moved > 10 * limit["fraction"]
+
+
 def standard_deviations(setting, count):
     """Give standard deviations of the pass and of quadrature: fractions, wt%, totals."""
     counts, _, _ = draw(setting, count, np.random.default_rng(5))

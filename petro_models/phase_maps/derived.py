@@ -9,7 +9,7 @@ import xarray as xr
 from petro_models.inference import progress
 from petro_models.inference.predictive import thin
 from petro_models.phase_maps.map_totals import MapTotals
-from petro_models.phase_maps.neighbourhood import Neighbourhood, learn_neighbourhood
+from petro_models.phase_maps.neighbourhood import learn_neighbourhood
 from petro_models.phase_maps.neighbours import NeighbourWeights, uses_neighbours
 from petro_models.phase_maps.observations import Observations, flat_counts
 from petro_models.phase_maps.pixel_density import MapParameters, SpotParameters
@@ -173,7 +173,7 @@ def derive(
         observations, draws, engine, MapTotals.of(answers), chosen, data, seed
     )
     if near:
-        found["neighbour_strength"] = neighbour_strength(near.neighbourhood)
+        found |= near.neighbourhood.answers()
     if options["smoothing"] == "within_phases":
         maps |= smoothed_compositions(maps, engine)
     return labelled({**maps, **found}, data)
@@ -376,12 +376,6 @@ def _phase_compositions(
 def neighbour_weights(engine: PixelEngine, counts: xr.DataArray) -> NeighbourWeights:
     """Learn from a map (element, y, x) what neighbours say of its pixels."""
     return NeighbourWeights(engine, learn_neighbourhood(engine, counts), counts.sizes["x"])
-
-
-def neighbour_strength(neighbourhood: Neighbourhood) -> xr.DataArray:
-    """Give the answer that says how much neighbours count."""
-    text = "power of what a neighbour says"
-    return xr.DataArray(neighbourhood.strength, attrs={"units": "1", "long_name": text})
 
 
 def choose_for_sums(

@@ -75,21 +75,27 @@ class Neighbourhood(NamedTuple):
     relation: np.ndarray
     strength: float
 
-    def to_dataset(self) -> xr.Dataset:
-        """Give the numbers under dims, to be kept in a file."""
-        return xr.Dataset(
-            {
-                "share": ("cell", self.share),
-                "relation": (("cell", "other_cell"), self.relation),
-                "strength": self.strength,
-            }
-        )
+    def answers(self) -> dict[str, xr.DataArray]:
+        """Give the numbers by name, to be kept with the fit."""
+        parts = {
+            "neighbour_share": (self.share, ["cell"], "how often each cell occurs"),
+            "neighbour_relation": (
+                self.relation,
+                ["cell", "other_cell"],
+                "how two cells go together side by side",
+            ),
+            "neighbour_strength": (self.strength, [], "power of what a neighbour says"),
+        }
+        return {
+            name: xr.DataArray(values, dims=dims, attrs={"units": "1", "long_name": text})
+            for name, (values, dims, text) in parts.items()
+        }
 
     @classmethod
-    def from_dataset(cls, stored: xr.Dataset) -> "Neighbourhood":
-        """Read what `to_dataset` gave."""
-        share, relation = stored["share"].to_numpy(), stored["relation"].to_numpy()
-        return cls(share, relation, float(stored["strength"]))
+    def from_answers(cls, stored: xr.Dataset) -> "Neighbourhood":
+        """Read what `answers` gave."""
+        share, relation, strength = (stored[f"neighbour_{name}"].to_numpy() for name in cls._fields)
+        return cls(share, relation, float(strength))
 
 
 def learn_neighbourhood(engine: PixelEngine, counts: xr.DataArray) -> Neighbourhood:

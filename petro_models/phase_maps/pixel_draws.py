@@ -4,13 +4,9 @@ import numpy as np
 import xarray as xr
 
 from petro_models.errors import DataError
-from petro_models.phase_maps.derived import (
-    engine_at,
-    make_engine,
-    neighbour_weights,
-    parameter_draws,
-)
-from petro_models.phase_maps.neighbours import uses_neighbours
+from petro_models.phase_maps.derived import engine_at, make_engine, parameter_draws
+from petro_models.phase_maps.neighbourhood import Neighbourhood
+from petro_models.phase_maps.neighbours import NeighbourWeights, uses_neighbours
 from petro_models.phase_maps.pixel_rows import padded
 from petro_models.phase_maps.pixels import PixelEngine
 from petro_models.phase_maps.problem import PhaseMaps
@@ -50,7 +46,8 @@ def draw_pixels(
     Raises
     ------
     DataError
-        If the region is empty, not of the map's shape, or too large for so many draws.
+        If the region is empty, not of the map's shape, or too large for so many draws, or the fit
+        is an older one that does not keep what neighbours say.
     """
     shape = (problem.data.sizes["y"], problem.data.sizes["x"])
     if region.shape != shape or not region.to_numpy().any():
@@ -69,7 +66,8 @@ def draw_pixels(
     parameters = parameter_draws(fit["posterior"].to_dataset(), observed, problem.priors)
     near = None
     if uses_neighbours(problem.options["neighbours"], observed):
-        weights = neighbour_weights(make_engine(observed, parameters), everywhere)
+        learnt = Neighbourhood.from_answers(_answers_of_neighbours(fit))
+        weights = NeighbourWeights(make_engine(observed, parameters), learnt, shape[1])
         near = weights.at(everywhere, row, column)
     generator = np.random.default_rng(seed)
     chosen = generator.integers(0, len(parameters.maps.intensity), draws)
@@ -99,6 +97,14 @@ def draw_pixels(
             "column": ("pixel", column),
         },
     )
+
+
+def _answers_of_neighbours(fit: xr.DataTree) -> xr.Dataset:
+    """Give the answers, and see that they tell what neighbours say."""
+    derived = fit["derived"].to_dataset()
+    if "neighbour_relation" not in derived:
+        raise DataError("the fit does not say how pixels resemble their neighbours; fit again")
+    return derived
 
 
 def draw_once(

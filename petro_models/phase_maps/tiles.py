@@ -28,7 +28,6 @@ from petro_models.phase_maps.derived import (
     choose_for_sums,
     labelled,
     make_engine,
-    neighbour_strength,
     parameter_draws,
     pixel_maps,
     whole_map_answers,
@@ -111,7 +110,7 @@ class PixelTiles(Work):
         if uses_neighbours(self._option("neighbours"), self._prepared.observations):
             learnt = learn_neighbourhood(self._prepared.engine, self._data["counts"])
             with replacing(self.folder / NEIGHBOURHOOD) as part:
-                learnt.to_dataset().to_netcdf(part, engine="netcdf4")
+                xr.Dataset(learnt.answers()).to_netcdf(part, engine="netcdf4")
 
     def _make_room(self) -> None:
         """Make the store of the maps: one row computed from nothing shows what they are."""
@@ -148,7 +147,7 @@ class PixelTiles(Work):
             seed,
         )
         if self._near:
-            found["neighbour_strength"] = neighbour_strength(self._near.neighbourhood)
+            found |= self._near.neighbourhood.answers()
         maps = {
             str(name): xr.DataArray(values.variable)
             for name, values in stored.data_vars.items()
@@ -220,7 +219,7 @@ class PixelTiles(Work):
         if not uses_neighbours(self._option("neighbours"), ready.observations):
             return None
         with xr.open_dataset(self.folder / NEIGHBOURHOOD, engine="netcdf4") as stored:
-            learnt = Neighbourhood.from_dataset(stored.load())
+            learnt = Neighbourhood.from_answers(stored.load())
         return NeighbourWeights(ready.engine, learnt, self._data.sizes["x"])
 
     def _option(self, name: str) -> str:
