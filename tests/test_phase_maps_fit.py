@@ -141,8 +141,10 @@ def test_probabilities_of_being_pure_come_true(answers, truth):
     pure = truth["phase_fraction"].max("phase").to_numpy() > 0.999
     for least, most in ((0.0, 0.1), (0.1, 0.5), (0.5, 0.9), (0.9, 1.0)):
         mine = (said >= least) & (said <= most)
-        # Slivers below a twenty-fifth of a pixel count as pure; grains' edges are no uniform.
-        assert pure[mine].mean() == pytest.approx(said[mine].mean(), abs=0.12)
+        # Slivers below a twenty-fifth of a pixel count as pure; grains' edges are no uniform. Some
+        # hundred pixels are undecided: two standard errors.
+        error = np.sqrt((said * (1 - said))[mine].sum()) / mine.sum()
+        assert pure[mine].mean() == pytest.approx(said[mine].mean(), abs=0.1 + 2 * error)
 
 
 def test_errors_of_compositions_are_of_the_size_they_are_said_to_be(answers, truth):
