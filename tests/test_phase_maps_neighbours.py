@@ -22,6 +22,7 @@ from petro_models.phase_maps.observations import flat_counts
 from petro_models.phase_maps.pixel_draws import draw_pixels
 from petro_models.phase_maps.pixels import PixelEngine
 from petro_models.phase_maps.simulate import simulate_phase_maps
+from petro_models.phase_maps.summary import check_neighbours
 
 SHAPE = (60, 60)
 
@@ -237,6 +238,10 @@ def test_few_counts_leave_every_pixel_to_itself_unless_asked(counts_per_pixel, u
     assert uses_neighbours("auto", observed) == used
     assert uses_neighbours("potts", observed)
     assert not uses_neighbours("none", observed)
+    # Who asks for them all the same is told.
+    warned = check_neighbours(xr.Dataset({"neighbour_strength": 1.0}), observed)
+    assert [check.verdict for check in warned] == ([] if used else ["REVIEW"])
+    assert not check_neighbours(xr.Dataset(), observed)
 
 
 def test_a_map_of_two_rows_has_no_pixels_to_learn_from(few_counts):

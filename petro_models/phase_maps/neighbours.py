@@ -29,10 +29,15 @@ SIDES = np.array([(-1, 0), (1, 0), (0, -1), (0, 1)])
 """Steps in row and column to the neighbours of a pixel."""
 
 
+def typical_counts(observations: Observations) -> float:
+    """Give the counts of all elements in a typical pixel."""
+    return float(np.median(observations.counts.sum(axis=1)))
+
+
 def uses_neighbours(option: str, observations: Observations) -> bool:
     """Tell whether neighbours count, by the problem's option and by the counts of its pixels."""
     if option == "auto":
-        return float(np.median(observations.counts.sum(axis=1))) >= FEW_COUNTS
+        return typical_counts(observations) >= FEW_COUNTS
     return option == "potts"
 
 

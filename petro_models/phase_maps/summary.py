@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from petro_models.inference.checks import Check
+from petro_models.phase_maps.neighbours import FEW_COUNTS, typical_counts
 from petro_models.phase_maps.observations import Observations
 
 UNKNOWN_REVIEW, UNKNOWN_FAILURE = 0.05, 0.3
@@ -56,9 +57,26 @@ def _precision_sentence(derived: xr.Dataset) -> str:
 def own_checks(derived: xr.Dataset, observations: Observations, fit: xr.DataTree) -> list[Check]:
     """Check what only this problem knows."""
     found = [_unknown(derived), _evidence(derived, observations), _without_spots(observations)]
+    found += check_neighbours(derived, observations)
     if observations.has_spots:
         found += [_outliers(fit), _spot_coverage(derived, observations)]
     return found
+
+
+def check_neighbours(derived: xr.Dataset, observations: Observations) -> list[Check]:
+    """Warn where neighbours counted although the map cannot tell how its pixels meet."""
+    typical = typical_counts(observations)
+    if "neighbour_strength" not in derived or typical >= FEW_COUNTS:
+        return []
+    return [
+        Check(
+            "neighbours of pixels",
+            "REVIEW",
+            f"a typical pixel has {typical:.0f} counts, limit {FEW_COUNTS}: too few to learn how "
+            "pixels meet",
+            "compare the map with that of neighbours='none'",
+        )
+    ]
 
 
 def _unknown(derived: xr.Dataset) -> Check:
