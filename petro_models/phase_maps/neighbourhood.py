@@ -199,9 +199,9 @@ def first_guess(
         met /= met.sum()
         seen = np.bincount(kind.ravel(), met.ravel())
         for _ in range(FITTINGS):
-            expected = np.bincount(kind.ravel(), np.outer(margin, margin).ravel())
-            relation = (seen / expected)[kind]
-            joint = np.outer(margin, margin) * relation
+            together = np.outer(margin, margin)
+            relation = (seen / np.bincount(kind.ravel(), together.ravel()))[kind]
+            joint = together * relation
             margin = margin * np.sqrt(met.sum(axis=1) / joint.sum(axis=1))
         joint /= joint.sum()
     return joint.sum(axis=1), relation
