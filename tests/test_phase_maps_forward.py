@@ -6,8 +6,10 @@ from petro_models.phase_maps import forward
 from petro_models.phase_maps.anchors import find_anchors
 from petro_models.phase_maps.cells import (
     EVEN_EDGES,
+    MOST_COUNT_CELLS,
     PIXEL_EDGES,
     TAIL_STRETCH,
+    cells_of_counts,
     make_cells,
     pair_patch,
     triple_patch,
@@ -230,6 +232,34 @@ def test_cells_of_three_phases_and_of_fine_mixtures_have_the_moments_of_a_dirich
     fine = dirichlet(np.ones(4))
     np.testing.assert_allclose(cells.fraction[-1], fine.mean())
     np.testing.assert_allclose(cells.spread[-1], fine.cov(), atol=1e-15)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_triples_cut_into_cells_keep_the_moments_of_a_dirichlet(steps):
+    cells = make_cells(["a", "b", "c", "d"], triple_steps=steps)
+    flat = dirichlet(np.ones(3))
+    for number, three in enumerate(cells.triples):
+        mine = cells.triple_of_cell == number
+        assert mine.sum() == steps**2
+        share = cells.share[mine] * len(cells.triples)
+        mean = cells.fraction[mine][:, three]
+        np.testing.assert_allclose(share @ mean, flat.mean())
+        between = np.einsum("c,ci,cj->ij", share, mean - 1 / 3, mean - 1 / 3)
+        within = np.einsum("c,cij->ij", share, cells.spread[mine][:, three][:, :, three])
+        np.testing.assert_allclose(between + within, flat.cov(), atol=1e-15)
+
+
+def test_counts_of_few_phases_are_looked_at_in_narrow_cells_of_the_same_classes():
+    for names in ("ab", "abc"):
+        cells = make_cells(names, heavy_tailed=[0])
+        narrow = cells_of_counts(cells)
+        assert len(cells.share) < len(narrow.share) <= MOST_COUNT_CELLS
+        assert narrow.classes == cells.classes
+        assert narrow.heavy_tailed == cells.heavy_tailed
+        shares = [np.bincount(c.class_of_cell, weights=c.share) for c in (cells, narrow)]
+        np.testing.assert_allclose(*shares)
+    six = make_cells("abcdef")
+    assert cells_of_counts(six) is six
 
 
 def test_every_class_but_the_unknown_has_cells_whose_shares_add_up_to_one():

@@ -23,6 +23,12 @@ PIXEL_EDGES = (0.0, 0.08, 0.3, 0.7, 0.92, 1.0)
 """Where it is cut for pixels: narrow at its ends, which look like the pure phases, so that
 neighbours can tell them apart."""
 FEW_PIXEL_EDGES = (0.0, 0.1, 0.5, 0.9, 1.0)
+COUNT_PARTS, COUNT_STEPS = 16, 8
+"""Parts of a pair and of a triple's sides where counts alone are looked at and phases are few. A
+normal cell over the whole triangle of three phases is a poor likeness of what lies in it, and the
+weights of the classes come out wrong where many pixels hold three."""
+MOST_COUNT_CELLS = 128
+"""Phases are few where that makes no more cells: what a gradient costs grows with their number."""
 MANY_PHASES = 8
 """Beyond so many phases pairs, which are many then, are cut into fewer cells."""
 TAIL_SHARE, TAIL_STRETCH = 0.05, 3.0
@@ -50,6 +56,9 @@ class Cells:
         How many times wider the phases scatter in each cell than they mostly do (cell,).
     edges
         Where the fraction of the first phase of a pair is cut, 0 to 1; its cells ascend.
+    triple_steps
+        Into how many parts the sides of the triangle of three phases are cut; its cells are the
+        small triangles.
     """
 
     phases: tuple[str, ...]
@@ -62,6 +71,7 @@ class Cells:
     stretch: np.ndarray
     has_fine_mixture: bool
     edges: tuple[float, ...]
+    triple_steps: int
 
     @property
     def classes(self) -> list[str]:
@@ -100,7 +110,7 @@ class Cells:
         """Index of the triple of each cell; -1 elsewhere (cell,)."""
         first = len(self.phases) + len(self.pairs)
         is_triple = (self.class_of_cell == first) & bool(self.triples)
-        return np.where(is_triple, np.cumsum(is_triple) - 1, -1)
+        return np.where(is_triple, (np.cumsum(is_triple) - 1) // self.triple_steps**2, -1)
 
     @cached_property
     def along(self) -> np.ndarray:
@@ -145,6 +155,7 @@ def make_cells(
     fine_mixture: bool = True,
     heavy_tailed: Sequence[int] = (),
     edges: Sequence[float] = EVEN_EDGES,
+    triple_steps: int = 1,
 ) -> Cells:
     """Lay out the cells of a map.
 
@@ -161,6 +172,8 @@ def make_cells(
         Indices of the phases of which some pure pixels scatter wider than the others.
     edges
         Where the fraction of a pair is cut into cells, 0 to 1.
+    triple_steps
+        Into how many parts the sides of a triple are cut.
     """
     count = len(phases)
     chosen = tuple(combinations(range(count), 2)) if pairs is None else tuple(pairs)
@@ -185,11 +198,15 @@ def make_cells(
             rows.append((mean, spread, width, count + number))
     next_class = count + len(chosen)
     for three in threes:
-        rows.append((*_dirichlet(count, three, 1.0), 1 / len(threes), next_class))
+        patch = triple_patch(count, three, triple_steps)
+        for mean, spread, log_share in zip(
+            patch.fraction, patch.spread, patch.log_share, strict=True
+        ):
+            rows.append((mean, spread, np.exp(log_share) / len(threes), next_class))
     next_class += bool(threes)
     fine = fine_mixture and count > 2
     if fine:
-        rows.append((*_dirichlet(count, range(count), 1.0), 1.0, next_class))
+        rows.append((*_even_mixture(count), 1.0, next_class))
     fraction, spread_of, share, class_of_cell = map(np.array, zip(*rows, strict=True))
     stretch = np.ones(len(rows))
     stretch[count : count + len(heavy_tailed)] = TAIL_STRETCH
@@ -204,38 +221,47 @@ def make_cells(
         stretch,
         fine,
         tuple(edges),
+        triple_steps,
     )
 
 
-def _dirichlet(
-    count: int, members: Sequence[int], concentration: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Give mean and covariance of a symmetric Dirichlet over some of the phases."""
-    size = len(members)
-    inside = np.isin(np.arange(count), list(members)).astype(float)
-    mean = inside / size
-    covariance = (np.diag(mean) - np.outer(mean, mean)) / (size * concentration + 1)
-    return mean, covariance
+def _even_mixture(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give mean and covariance of fractions that are even over the simplex of all phases."""
+    mean = np.full(count, 1 / count)
+    return mean, (np.diag(mean) - np.outer(mean, mean)) / (count + 1)
 
 
-def with_heavy_tails(
-    cells: Cells, heavy_tailed: Sequence[int], edges: Sequence[float] | None = None
+def with_heavy_tails(cells: Cells, heavy_tailed: Sequence[int]) -> Cells:
+    """Lay out the same classes with wider cells of these phases."""
+    return _laid_out_anew(cells, heavy_tailed, cells.edges, cells.triple_steps)
+
+
+def cells_of_pixels(cells: Cells) -> Cells:
+    """Lay out the same classes in the cells that pixels are computed in."""
+    edges = PIXEL_EDGES if len(cells.phases) <= MANY_PHASES else FEW_PIXEL_EDGES
+    return _laid_out_anew(cells, cells.heavy_tailed, edges, cells.triple_steps)
+
+
+def cells_of_counts(cells: Cells) -> Cells:
+    """Lay out the same classes in narrow cells where phases are few: for counts without spots."""
+    edges = np.linspace(0, 1, COUNT_PARTS + 1).tolist()
+    finer = _laid_out_anew(cells, cells.heavy_tailed, edges, COUNT_STEPS)
+    return finer if len(finer.share) <= MOST_COUNT_CELLS else cells
+
+
+def _laid_out_anew(
+    cells: Cells, heavy_tailed: Sequence[int], edges: Sequence[float], triple_steps: int
 ) -> Cells:
-    """Lay out the same classes with wider cells of these phases, and pairs cut at other edges."""
+    """Lay out the same classes, cut into other cells."""
     return make_cells(
         cells.phases,
         cells.pairs,
         triples=bool(cells.triples),
         fine_mixture=cells.has_fine_mixture,
         heavy_tailed=heavy_tailed,
-        edges=cells.edges if edges is None else edges,
+        edges=edges,
+        triple_steps=triple_steps,
     )
-
-
-def cells_of_pixels(cells: Cells) -> Cells:
-    """Lay out the same classes in the cells that pixels are computed in."""
-    edges = PIXEL_EDGES if len(cells.phases) <= MANY_PHASES else FEW_PIXEL_EDGES
-    return with_heavy_tails(cells, cells.heavy_tailed, edges)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from jax.scipy.special import logsumexp
 
 from petro_models.phase_maps import density, forward
 from petro_models.phase_maps.anchors import unknown_log_density
+from petro_models.phase_maps.cells import Cells, cells_of_counts
 from petro_models.phase_maps.observations import Observations
 
 
@@ -103,9 +104,8 @@ def counts_frame(observations: Observations) -> density.Frame:
     return density.Frame(observations.anchors.unknown_mean, observations.anchors.unknown_sd)
 
 
-def cell_log_weight(class_weight: Any, observations: Observations) -> jax.Array:
+def cell_log_weight(class_weight: Any, cells: Cells) -> jax.Array:
     """Give the log weight of every cell, the unknown one last (cell + 1,)."""
-    cells = observations.cells
     owner = np.array([*cells.class_of_cell, len(cells.classes) - 1])
     share = np.array([*np.log(cells.share), 0.0])
     return jnp.log(jnp.maximum(jnp.asarray(class_weight)[owner], 1e-300)) + share
@@ -115,7 +115,7 @@ def pixel_log_density(
     parameters: MapParameters, observations: Observations, counts: Any
 ) -> jax.Array:
     """Give the log density of every pixel's counts under every cell with its weight (n, c + 1)."""
-    cells, anchors = observations.cells, observations.anchors
+    cells, anchors = cells_of_counts(observations.cells), observations.anchors
     moments = density.counting_cells(
         *phase_moments(parameters, observations),
         cells.fraction,
@@ -126,7 +126,7 @@ def pixel_log_density(
     inside = density.log_density(*moments, counts, counts_frame(observations))
     outside = unknown_log_density(counts, anchors.unknown_mean, anchors.unknown_sd)
     both = jnp.concatenate([inside, outside[:, None]], axis=1)
-    return both + cell_log_weight(parameters.class_weight, observations)
+    return both + cell_log_weight(parameters.class_weight, cells)
 
 
 def weighted_pixel_log_density(
@@ -144,7 +144,7 @@ def draw_counts(
     intensity, dispersion, axis_counts, class_weight = parameters
     cells, anchors = observations.cells, observations.anchors
     number = len(observations.counts)
-    chance = np.exp(np.asarray(cell_log_weight(class_weight, observations)))
+    chance = np.exp(np.asarray(cell_log_weight(class_weight, cells)))
     cell = rng.choice(len(chance), number, p=chance / chance.sum())
     unknown = cell == len(cells.class_of_cell)
     inside = np.where(unknown, 0, cell)

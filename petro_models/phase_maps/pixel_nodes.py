@@ -101,7 +101,7 @@ class MapState:
     @cached_property
     def log_weight(self) -> jax.Array:
         """Log weight of every cell, unknown last (c + 1,)."""
-        return cell_log_weight(self.parameters.class_weight, self.observations)
+        return cell_log_weight(self.parameters.class_weight, self.observations.cells)
 
     @cached_property
     def moments(self) -> tuple[jax.Array, jax.Array]:

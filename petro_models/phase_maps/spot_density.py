@@ -132,7 +132,7 @@ def _surroundings(
         spot_cells(map_parameters, spots, observations, share)
         for share in (1.0, observations.noise_share)
     ]
-    log_weight = cell_log_weight(map_parameters.class_weight, observations)
+    log_weight = cell_log_weight(map_parameters.class_weight, observations.cells)
     target = log_target(spots, observations)
     present = np.isfinite(observations.spot_composition)
     patterns, pattern_of_spot = np.unique(present, axis=0, return_inverse=True)
@@ -312,7 +312,7 @@ def _log_chance(
     """
     value = np.nan_to_num(observations.spot_composition)
     found = _surroundings(observations, value, parameters, spots)
-    both = found.counts + cell_log_weight(parameters.class_weight, observations)
+    both = found.counts + cell_log_weight(parameters.class_weight, observations.cells)
     chance = both - logsumexp(both, axis=1, keepdims=True) + log_target(spots, observations)
     if displaced is None:
         told = spot_drift.told_by_others(found.emission, spots.memory, observations)
