@@ -1,6 +1,7 @@
 """What the model sees of a map: a stratified part of the pixels, and every spot's surroundings."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import xarray as xr
@@ -86,6 +87,11 @@ class Observations:
     def has_spots(self) -> bool:
         """Whether there are spots."""
         return self.spot_composition.shape[0] > 0
+
+    @cached_property
+    def found_nothing(self) -> np.ndarray:
+        """1 where an analysis is given as exactly 0: what is not above 0 was cut off (s, o)."""
+        return (self.spot_composition == 0).astype(float)
 
     @property
     def has_axes(self) -> bool:

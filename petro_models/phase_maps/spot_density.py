@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import logsumexp
+from jax.scipy.special import log_ndtr, logsumexp
 
 from petro_models.phase_maps import density, forward, spot_drift
 from petro_models.phase_maps.anchors import unknown_log_density
@@ -113,6 +113,15 @@ def unknown_composition(
     return mean, jnp.sqrt((MATRIX_SCATTER * mean) ** 2 + counting**2 + meet**2)
 
 
+def log_ratio_below_zero(mean: Any, sd: Any) -> jax.Array:
+    """Give the log of how likely values are not above 0, over their density at 0.
+
+    An analysis of exactly 0 says that nothing was found, not that nothing is there.
+    """
+    away = jnp.asarray(mean) / sd
+    return log_ndtr(-away) + 0.5 * (away**2 + density.LOG_TWO_PI) + jnp.log(sd)
+
+
 def spot_log_density(observations: Observations, value: Any, _: Any, *parameters: Any) -> jax.Array:
     """Give the log density of each spot's composition given those before it (s,).
 
@@ -158,6 +167,7 @@ def _surroundings(
     middle, width = broad_composition(observations)
     broad = jnp.where(present, -0.5 * ((value - middle) / width) ** 2 - np.log(width), 0.0)
     broad = broad.sum(axis=1) - 0.5 * present.sum(axis=1) * density.LOG_TWO_PI
+    broad = broad + observations.found_nothing @ log_ratio_below_zero(middle, width)
     mistaken = jnp.log(spots.outlier) + broad[:, None, None]
     emission = jnp.logaddexp(jnp.log1p(-spots.outlier) + seen - alone, mistaken)
     return Surroundings(moments, counts, emission, alone)
@@ -176,6 +186,7 @@ def _place_densities(
     mean, covariance = cell_moments
     counts = observations.place_counts.reshape(-1, n_elements)[row]
     composition = value[row // n_places][:, pattern]
+    below = observations.found_nothing[row // n_places][:, pattern]
     middle, width = (part[pattern] for part in broad_composition(observations))
     marginal = density.log_density(
         mean[:, :n_elements],
@@ -192,11 +203,13 @@ def _place_densities(
     joint = density.log_density(
         mean, covariance, jnp.concatenate([counts, composition], axis=1), frame
     )
+    # Oxides of which nothing was found are taken to tell little of each other.
+    sd = jnp.sqrt(jnp.diagonal(covariance[:, n_elements:, n_elements:], axis1=1, axis2=2))
+    joint = joint + below @ log_ratio_below_zero(mean[:, n_elements:], sd).T
     outside = unknown_log_density(counts, anchors.unknown_mean, anchors.unknown_sd)
-    unexplained = unknown_composition(counts, spots, observations)
-    strange = outside + unknown_log_density(
-        composition, *(part[:, pattern] for part in unexplained)
-    )
+    middle, width = (part[:, pattern] for part in unknown_composition(counts, spots, observations))
+    strange = outside + unknown_log_density(composition, middle, width)
+    strange = strange + (below * log_ratio_below_zero(middle, width)).sum(axis=1)
     return (
         jnp.concatenate([marginal, outside[:, None]], axis=1),
         jnp.concatenate([joint, strange[:, None]], axis=1),
@@ -280,7 +293,7 @@ def _draw_analyses(
                 np.zeros(len(middle)), left, size=len(mine), method="eigh"
             )
             drawn[mine] = mean[index, n_elements:] + residual @ gain.T + noise
-    return drawn
+    return np.maximum(drawn, 0.0) if observations.found_nothing.any() else drawn
 
 
 def _spot_chance(
