@@ -435,6 +435,15 @@ def test_unknown_formats_and_files_are_answered(tmp_path: Path) -> None:
         read_equilibrium_table(tmp_path / "absent.tab")
 
 
+def test_a_phase_without_density_is_refused_by_its_line(tmp_path: Path) -> None:
+    damaged = matlab().replace(f"{magemin_files.DENSITY['q']:+13.5f}", f"{0:+13.5f}", 1)
+    assert damaged != matlab()
+    file = tmp_path / "matlab.txt"
+    file.write_text(damaged, encoding="utf-8")
+    with pytest.raises(FormatError, match=r"line \d+: phase 'q' has a density of 0"):
+        read_equilibrium_table(file)
+
+
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

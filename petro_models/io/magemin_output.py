@@ -215,6 +215,11 @@ def _block_volumes(block: list[str], start: int, source: str) -> Iterator[tuple[
                 f"{source}, line {start + offset + 1}: phase {name!r} has {len(numbers)} numbers "
                 "where MAGEMin writes 13; the file may be cut off."
             )
+        if by_weight and numbers[5] == 0:
+            raise FormatError(
+                f"{source}, line {start + offset + 1}: phase {name!r} has a density of 0; the file "
+                "may be damaged."
+            )
         # Weight / density, or atoms x formulae per atom x volume of a formula.
         volume = numbers[0] / numbers[5] if by_weight else numbers[0] * numbers[1] * numbers[3]
         yield start + offset + 1, name, volume
