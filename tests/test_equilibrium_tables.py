@@ -1,5 +1,7 @@
 """Equilibrium tables: read between nodes alike in three libraries, with true gradients."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from scipy.interpolate import RegularGridInterpolator
 
 from petro_models.errors import DataError
+from petro_models.io.equilibrium_tables import read_equilibrium_table
 from petro_models.thermodynamics.bundled import BUNDLED, bundled_table
 from petro_models.thermodynamics.isopleths import check_table, plot_isopleths
 from petro_models.thermodynamics.tables import COMPONENTS, EquilibriumTable
@@ -101,6 +104,29 @@ def test_absence_of_garnet_costs_more_the_farther_away(white: EquilibriumTable) 
     assert far[0] > 1
     # Half a kbar beyond the window is two cells of 0.25 kbar.
     assert beyond[0] == pytest.approx(2.0)
+
+
+def test_what_garnet_would_be_is_read_where_the_engine_told_it_and_counts_as_absent_still(
+    tmp_path: Path,
+) -> None:
+    """Read back from a file too."""
+    whole = bundled_table("pelite_high_pressure").isel(
+        pressure_kbar=slice(4, 14), temperature_C=slice(18, 28)
+    )
+    assert bool((whole["garnet_mode"] > 0).all())
+    cut = whole["temperature_C"] >= float(whole["temperature_C"][6])
+    told = whole.assign(garnet_mode=whole["garnet_mode"].where(cut, 0.0))
+    untold = told.assign({f"X_{n}": told[f"X_{n}"].where(cut) for n in COMPONENTS})
+    told.to_netcdf(tmp_path / "told.nc")
+    complete = EquilibriumTable.from_dataset(whole)
+    for table in (told, read_equilibrium_table(tmp_path / "told.nc")):
+        read = EquilibriumTable.from_dataset(table)
+        np.testing.assert_allclose(read.composition, complete.composition, atol=1e-12)
+        np.testing.assert_array_equal(read.node_absence[0, :, 6:], 0)
+        np.testing.assert_array_equal(read.node_absence[0, 3, :6], [6, 5, 4, 3, 2, 1])
+    nearest = EquilibriumTable.from_dataset(untold)
+    np.testing.assert_array_equal(nearest.node_absence, read.node_absence)
+    np.testing.assert_array_equal(nearest.composition[0, 3, 0], nearest.composition[0, 3, 6])
 
 
 def test_uneven_axes_are_read_linearly_and_refused_by_the_cubic_method() -> None:

@@ -100,8 +100,8 @@ def table_from_points(points: Points, source: str, engine: str) -> xr.Dataset:
 def finish_table(table: xr.Dataset, source: str) -> xr.Dataset:
     """Check the garnet of a table, make absence uniform, and label units.
 
-    Where garnet is absent (mode 0, or fractions that are missing or all 0) the fractions become
-    NaN; the others are brought to a sum of exactly 1.
+    Where fractions are missing or all 0, or garnet is absent (mode 0) and they are no composition,
+    they become NaN; the others are brought to a sum of exactly 1.
 
     Raises
     ------
@@ -114,7 +114,9 @@ def finish_table(table: xr.Dataset, source: str) -> xr.Dataset:
     table = table.transpose(*order, ...)
     fractions = np.stack([table[name].to_numpy().astype(float) for name in names])
     mode = table["garnet_mode"].to_numpy().astype(float)
-    absent = (mode == 0) | np.isnan(fractions).all(axis=0) | (fractions == 0).all(axis=0)
+    composed = np.abs(fractions.sum(axis=0) - 1) <= SUM_TOLERANCE
+    absent = np.isnan(fractions).all(axis=0) | (fractions == 0).all(axis=0)
+    absent |= (mode == 0) & ~composed
     fractions = np.where(absent, np.nan, fractions)
     partly = np.isnan(fractions).any(axis=0) & ~absent
     if partly.any():

@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 from petro_models.errors import DataError
 from petro_models.phase_maps.local_bulk import bulk_covariance
 from petro_models.study.domains import LEAST_RELATIVE_ERROR
-from petro_models.thermodynamics.tables import AXES, COMPONENTS, validate_table
+from petro_models.thermodynamics.tables import AXES, COMPONENTS, garnet_stable, validate_table
 
 DRAWS = 400
 SUM_WEIGHT = 1e4
@@ -170,7 +170,9 @@ def _mixed(
     """Mix the tables; garnet is stable where tables of more than half the weight say so."""
     first = next(iter(tables.values()))[0]
     dims = _dims(first)
-    present = np.isfinite(stacked).all(axis=1)
+    present = np.stack(
+        [garnet_stable(table).transpose(*dims).to_numpy() for table, _ in tables.values()]
+    )
     share = np.einsum("t,t...->...", weights, present.astype(float))
     summed = np.einsum("t,te...->e...", weights, np.where(present[:, None], stacked, 0.0))
     with np.errstate(invalid="ignore", divide="ignore"):

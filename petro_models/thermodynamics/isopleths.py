@@ -8,7 +8,12 @@ from matplotlib.figure import Figure
 from petro_models.errors import DataError, nearest
 from petro_models.inference.checks import Check
 from petro_models.report import style
-from petro_models.thermodynamics.tables import COMPONENTS, EquilibriumTable, validate_table
+from petro_models.thermodynamics.tables import (
+    COMPONENTS,
+    EquilibriumTable,
+    garnet_stable,
+    validate_table,
+)
 
 KINK = 6.0
 """A node stands out where it departs from its neighbours' mean by so many typical departures."""
@@ -90,7 +95,7 @@ def check_table(table: xr.Dataset) -> list[Check]:
         table = table.expand_dims(removed=[0.0])
     order = ("removed", "pressure_kbar", "temperature_C")
     values = np.stack([table[f"X_{n}"].transpose(*order).to_numpy() for n in COMPONENTS], -1)
-    present = np.isfinite(values).all(axis=-1)
+    present = garnet_stable(table).transpose(*order).to_numpy()
     return [_holes(table, present), _lone_nodes(table, values), _coarseness(values)]
 
 

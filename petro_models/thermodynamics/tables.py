@@ -1,9 +1,10 @@
 """Equilibrium tables: garnet composition over P, T and removed garnet, read off between nodes.
 
 A table is made once by a thermodynamic engine; between its nodes the garnet's composition is
-interpolated by pure functions that run alike in NumPy, JAX and PyTensor. Nodes without garnet take
-the composition of the nearest node that has some, and `EquilibriumTable.absence` says how far a
-point lies from garnet, so that a model can count this against it.
+interpolated by pure functions that run alike in NumPy, JAX and PyTensor. Nodes without garnet have
+the composition that garnet would have there, if the engine told it, else that of the nearest node;
+`EquilibriumTable.absence` says how far a point lies from garnet, so that a model can count this
+against it.
 """
 
 from dataclasses import dataclass
@@ -30,8 +31,9 @@ def validate_table(table: xr.Dataset) -> None:
     """Check that a Dataset is a garnet table.
 
     The schema: dims ``removed`` (may be absent), ``pressure_kbar``, ``temperature_C``, each with
-    an increasing coordinate; variables ``X_alm X_prp X_grs X_sps`` (fractions that add to 1, NaN
-    where garnet is absent) and ``garnet_mode`` (0 or NaN where absent).
+    an increasing coordinate; variables ``X_alm X_prp X_grs X_sps`` (fractions that add to 1; NaN
+    where garnet is absent, or the composition nearest to being stable) and ``garnet_mode`` (0 where
+    absent; NaN where not known).
 
     Raises
     ------
@@ -66,6 +68,12 @@ def validate_table(table: xr.Dataset) -> None:
         )
 
 
+def garnet_stable(table: xr.Dataset) -> xr.DataArray:
+    """Tell at which nodes of a table garnet is stable, in the dims of its fractions."""
+    fractions = table[[f"X_{name}" for name in COMPONENTS]].to_array()
+    return fractions.notnull().all("variable") & (table["garnet_mode"] != 0)
+
+
 def _check_axis_units(table: xr.Dataset) -> None:
     """Refuse axes in bar, GPa or K, which the numbers give away."""
     pressure, temperature = (table[name].to_numpy() for name in ("pressure_kbar", "temperature_C"))
@@ -90,7 +98,7 @@ class EquilibriumTable:
     removed, pressure_kbar, temperature_C
         Axes; ``removed`` has one entry where the table has no such axis.
     composition
-        (removed, pressure, temperature, component); filled where garnet is absent.
+        (removed, pressure, temperature, component); filled where the engine told none.
     node_absence
         Distance to the nearest node with garnet in cells of the grid, 0 where garnet is stable.
     attributes
@@ -111,7 +119,7 @@ class EquilibriumTable:
 
     @classmethod
     def from_dataset(cls, table: xr.Dataset) -> "EquilibriumTable":
-        """Check a table and fill its nodes without garnet from the nearest that have some.
+        """Check a table and fill its nodes without a composition from the nearest that have one.
 
         Raises
         ------
@@ -125,15 +133,19 @@ class EquilibriumTable:
         raw = np.stack(
             [table[f"X_{n}"].transpose(*order).to_numpy().astype(float) for n in COMPONENTS], -1
         )
-        present = np.isfinite(raw).all(axis=-1)
-        for level, found in zip(table["removed"].to_numpy(), present, strict=True):
+        known = np.isfinite(raw).all(axis=-1)
+        stable = garnet_stable(table).transpose(*order).to_numpy()
+        for level, found in zip(table["removed"].to_numpy(), stable, strict=True):
             if not found.any():
                 raise DataError(
                     f"table: no garnet at any node of removed = {level:g}; cut the axis below it"
                 )
-        filled, absence = np.empty_like(raw), np.empty(present.shape)
-        for level in range(len(present)):
-            absence[level], index = distance_transform_edt(~present[level], return_indices=True)
+        filled, absence = np.empty_like(raw), np.empty(stable.shape)
+        for level in range(len(stable)):
+            absence[level] = distance_transform_edt(~stable[level])
+            index = distance_transform_edt(
+                ~known[level], return_distances=False, return_indices=True
+            )
             filled[level] = raw[level][tuple(index)]
         axes = {name: table[name].to_numpy().astype(float) for name in order}
         filled /= filled.sum(axis=-1, keepdims=True)
