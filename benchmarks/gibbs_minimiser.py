@@ -1,78 +1,91 @@
-"""Equilibrium of a pelite by Gibbs-energy minimisation over BurnMan's models, for `theria_g_table`.
+"""Equilibrium of a pelite by Gibbs-energy minimisation, for `theria_g_table`.
 
-BurnMan (2.1.0, with autograd; no dependency of petro_models) holds the data of Holland & Powell
-(2011) and the mixing models of White et al. (2014). Columns of pure phases and of compositions of
-solutions enter a linear program; each solution is then brought to its lowest energy above the
-program's plane by Newton steps, and the new compositions enter as columns until none lies below the
-plane. Water is in excess, with the equation of state of Pitzer & Sterner (1994).
+Columns of pure phases and of compositions of solutions enter a linear program; each solution is
+then brought to its lowest energy above the program's plane by Newton steps, and the new
+compositions enter as columns until none lies below the plane. The phases that are left are brought
+to their common minimum by Newton steps in the amounts of all endmembers. Water is in excess.
 
-Against MAGEMin 2.0.1 at seven nodes of `white2014_41x41.nc` (5 to 11 kbar, 525 to 600 C) garnet
-differs by at most 0.020 in X_alm, 0.011 in X_prp, 0.032 in X_grs and 0.020 in X_sps, and its mode
-by 0.012; ilmenite is pure and magnetite absent here, so that iron is shared out differently.
-
-Two slips of BurnMan 2.1.0 are mended: entropies of mixing are in kJ/K where J/K is meant, and
-ferrous and ferric iron of one site share a name.
+The data of minerals and their mixing come from `holland_powell_1998` or `white_2014`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
-from burnman.minerals import HP_2011_ds62, mp50MnNCKFMASHTO
-from scipy.optimize import brentq, linprog
+from scipy.linalg import block_diag
+from scipy.optimize import linprog
 
 GAS_CONSTANT = 8.3144598
 ELEMENTS = ("Si", "Al", "Ti", "Fe", "Mn", "Mg", "Ca", "Na", "K")
 OXYGEN_OF_OXIDE = np.array([2, 1.5, 2, 1, 1, 1, 1, 0.5, 0.5])
 """Per cation, iron ferrous; the tenth component is oxygen beyond that."""
-SOLUTIONS = ("g", "pl4tr", "ep", "ma", "mu", "bi", "cd", "st", "chl", "ctd")
-PURE = ("q", "ky", "sill", "andalusite", "zo", "law", "ru", "sph", "cor", "ilm")
-FERRIC = {"chl": ("f3clin", slice(7, 10)), "bi": ("fbi", slice(0, 5))}
-"""Endmembers whose ferric iron BurnMan names as ferrous, and the columns of that site."""
-ENTROPY_UNIT = 1e3
-WATER = np.array(
-    [
-        [0, 0, 0.24657688e6, 0.51359951e2, 0, 0],
-        [0, 0, 0.58638965, -0.28646939e-2, 0.31375577e-4, 0],
-        [0, 0, -0.6278384e1, 0.14791599e-1, 0.35779579e-3, 0.15432925e-7],
-        [0, 0, 0, -0.42719875, -0.16325155e-4, 0],
-        [0, 0, 0.56654978e4, -0.16580167e2, 0.76560762e-1, 0],
-        [0, 0, 0, 0.10917883, 0, 0],
-        [0.38878656e13, -0.13494878e9, 0.30916564e6, 0.75591105e1, 0, 0],
-        [0, 0, -0.65537898e5, 0.18810675e3, 0, 0],
-        [-0.14182435e14, 0.1816539e9, -0.19769068e6, -0.23530318e2, 0, 0],
-        [0, 0, 0.92093375e5, 0.12246777e3, 0, 0],
-    ]
-)
-"""Pitzer & Sterner (1994, J. Chem. Phys. 101, 3111-3116), table I."""
+SITE_OF_GARNET = [ELEMENTS.index(name) for name in ("Fe", "Mg", "Ca", "Mn")]
 PLANE_TOLERANCE = 0.1
-"""J/mol below the plane at which the search ends: some 0.001 in a fraction of garnet."""
+"""J/mol below the plane at which the search ends."""
+ONE_PHASE = 0.05
+"""Compositions nearer to each other than this are one phase; others lie across a solvus."""
+LEAST_SHARE = 1e-9
+"""Of an endmember in a solution where the last steps begin."""
+MOST_MISFIT = 5.0
+"""J/mol by which chemical potentials of what coexists may differ after the last steps."""
 
 
-def water_energy(pressure_Pa: float, temperature_K: float) -> float:
-    """Give the molar Gibbs energy of water (J), ideal gas of Holland & Powell at 1 bar."""
-    t, bar = temperature_K, pressure_Pa / 1e5
-    c = WATER @ np.array([t**-4, t**-2, 1 / t, 1, t, t * t])
-    rt = 10 * 8.3144 * t
+@dataclass(frozen=True)
+class Mixture:
+    """What a solution phase is made of; e endmembers, s species on sites.
 
-    def polynomial(d: float) -> float:
-        return c[1] + c[2] * d + c[3] * d**2 + c[4] * d**3 + c[5] * d**4
+    Attributes
+    ----------
+    name
+        Garnet is ``g``.
+    endmembers
+        Names, as `Data.standard` knows them.
+    components, water
+        Of each endmember: the ten components without its water (e, 10), and mol of water (e,).
+    sites, number
+        Share of each species on its site (e, s), and how many of that site there are (s,).
+    size
+        Of the endmembers in asymmetric mixing, 1 in symmetric (e,).
+    interactions
+        Enthalpy (J), entropy (J/K) and volume (J/bar) of interaction, symmetric (e, e) each.
+    """
 
-    def excess(d: float) -> float:
-        slope = c[2] + 2 * c[3] * d + 3 * c[4] * d**2 + 4 * c[5] * d**3
-        repulsion = c[6] * np.exp(-c[7] * d) + c[8] * np.exp(-c[9] * d)
-        return rt * (d + d**2 * (c[0] - slope / polynomial(d) ** 2 + repulsion)) - bar
+    name: str
+    endmembers: tuple[str, ...]
+    components: np.ndarray
+    water: np.ndarray
+    sites: np.ndarray
+    number: np.ndarray
+    size: np.ndarray
+    interactions: tuple[np.ndarray, np.ndarray, np.ndarray]
 
-    d = brentq(excess, 1 / 40, 1 / 9)
-    residual = c[0] * d + 1 / polynomial(d) - 1 / c[1]
-    residual -= c[6] / c[7] * (np.exp(-c[7] * d) - 1) + c[8] / c[9] * (np.exp(-c[9] * d) - 1)
-    log_fugacity = np.log(d * rt) + residual + bar / (d * rt) - 1
-    a, b, e, f, ref = 40.1, 8.656e-3, 487500.0, -251.2, 298.15
-    heat = a * (t - ref) + b / 2 * (t**2 - ref**2) - e * (1 / t - 1 / ref)
-    heat += 2 * f * (t**0.5 - ref**0.5)
-    entropy = 188.8 + a * np.log(t / ref) + b * (t - ref) - e / 2 * (t**-2 - ref**-2)
-    entropy -= 2 * f * (t**-0.5 - ref**-0.5)
-    return -241810.0 + heat - t * entropy + GAS_CONSTANT * t * log_fugacity
+    def of(self, present: np.ndarray) -> "Mixture":
+        """Leave endmembers out that hold other components than those present (10,)."""
+        keep = np.flatnonzero((np.abs(self.components[:, ~present]) < 1e-9).all(axis=1))
+        used = (self.sites[keep] > 1e-12).any(axis=0)
+        enthalpy, entropy, volume = (part[np.ix_(keep, keep)] for part in self.interactions)
+        return Mixture(
+            self.name, tuple(self.endmembers[i] for i in keep), self.components[keep],
+            self.water[keep], self.sites[keep][:, used], self.number[used], self.size[keep],
+            (enthalpy, entropy, volume),
+        )  # fmt: skip
+
+
+class Data(Protocol):
+    """A thermodynamic data set."""
+
+    mixtures: Sequence[Mixture]
+    pure: Mapping[str, tuple[np.ndarray, float]]
+    """Components without water, and water, of the pure phases by name."""
+
+    def standard(
+        self, name: str, pressure_kbar: float, temperature_K: float
+    ) -> tuple[float, float]:
+        """Give Gibbs energy (J/mol) and volume (J/bar/mol) of a pure phase or an endmember."""
+
+    def water(self, pressure_kbar: float, temperature_K: float) -> float:
+        """Give the Gibbs energy of water, J/mol."""
 
 
 def components(formula: Mapping[str, float]) -> tuple[np.ndarray, float]:
@@ -85,58 +98,41 @@ def components(formula: Mapping[str, float]) -> tuple[np.ndarray, float]:
 class Solution:
     """A solution phase: energies and slopes at many compositions (row, endmember) at once."""
 
-    def __init__(self, name: str, present: np.ndarray, generator: np.random.Generator) -> None:
-        phase = getattr(mp50MnNCKFMASHTO, name)()
-        model = phase.solution_model
-        parts = [components(dict(formula)) for formula in phase.endmember_formulae]
-        keep = [i for i, (c, _) in enumerate(parts) if (np.abs(c[~present]) < 1e-9).all()]
-        self.name, self.endmembers = name, [phase.endmembers[i][0] for i in keep]
-        self.components = np.array([parts[i][0] for i in keep])
-        self.water = np.array([parts[i][1] for i in keep])
-        sites = np.asarray(model.endmember_occupancies, float).copy()
-        number = np.asarray(model.site_multiplicities, float)[0]
-        if name in FERRIC:
-            ferric, site = FERRIC[name]
-            row = [e[0].name for e in phase.endmembers].index(ferric)
-            column = site.start + int(sites[row, site].argmax())
-            own = np.zeros((len(sites), 1))
-            own[row], sites[row, column] = 1, 0
-            sites = np.concatenate([sites, own], axis=1)
-            number = np.append(number, number[column])
-        sites = sites[keep]
-        used = (sites > 1e-12).any(axis=0)
-        self.sites, self.number = sites[:, used], number[used]
-        count = len(keep)
-        self.size = np.asarray(getattr(model, "alphas", np.ones(model.n_endmembers)))[keep]
-        self.interactions = []
-        for kind in ("We", "Ws", "Wv"):
-            matrix = getattr(model, kind, None)
-            upper = np.zeros((count, count))
-            if matrix is not None and np.ndim(matrix) == 2:
-                upper = np.triu(np.asarray(matrix)[np.ix_(keep, keep)], 1)
-            self.interactions.append((upper + upper.T) * np.outer(self.size, self.size))
+    def __init__(self, mixture: Mixture, generator: np.random.Generator) -> None:
+        self.name, self.endmembers = mixture.name, mixture.endmembers
+        self.components, self.water = mixture.components, mixture.water
+        self.sites, self.number, self.size = mixture.sites, mixture.number, mixture.size
+        count = len(self.endmembers)
+        weight = 2 * np.outer(self.size, self.size) / (self.size[:, None] + self.size)
+        self.interactions = [part * weight for part in mixture.interactions]
         safe = np.where(self.sites > 0, self.sites, 1.0)
         self.own_entropy = GAS_CONSTANT * (self.number * self.sites * np.log(safe)).sum(axis=1)
         rows = 600 if count > 3 else 150
         drawn = [generator.dirichlet(np.full(count, a), rows) for a in (0.25, 0.6, 1.2)]
-        self.samples = 0.998 * np.concatenate(drawn) + 0.002 / max(count, 1)
+        self.samples = 0.998 * np.concatenate(drawn) + 0.002 / count
 
-    def set_state(self, pressure_Pa: float, temperature_K: float, water_J: float) -> None:
+    def set_state(self, data: Data, pressure_kbar: float, temperature_K: float) -> None:
         """Take pressure and temperature."""
-        for mineral in self.endmembers:
-            mineral.set_state(pressure_Pa, temperature_K)
         self.rt = GAS_CONSTANT * temperature_K
-        energy = np.array([mineral.gibbs for mineral in self.endmembers])
-        self.own = energy - self.water * water_J - temperature_K * self.own_entropy
-        self.volume = np.array([mineral.V for mineral in self.endmembers])
+        known = [data.standard(name, pressure_kbar, temperature_K) for name in self.endmembers]
+        energy, self.volume = np.array(known).T
+        energy = energy - self.water * data.water(pressure_kbar, temperature_K)
+        self.own = energy - temperature_K * self.own_entropy
         enthalpy, entropy, volume = self.interactions
-        self.mixing = enthalpy - ENTROPY_UNIT * temperature_K * entropy + pressure_Pa * volume
+        self.mixing = enthalpy - temperature_K * entropy + 1e3 * pressure_kbar * volume
 
     def energy(self, p: np.ndarray) -> np.ndarray:
         """Give the energy of each composition, J/mol."""
         x = np.clip(p @ self.sites, 1e-300, None)
         excess = 0.5 * (p * (p @ self.mixing)).sum(axis=-1) / (p @ self.size)
         return p @ self.own + self.rt * (self.number * x * np.log(x)).sum(axis=-1) + excess
+
+    def lowest(self, potentials: np.ndarray) -> np.ndarray:
+        """Give the composition of lowest energy above the plane, by steps from the samples."""
+        plane = self.components @ potentials
+        start = np.argsort(self.energy(self.samples) - self.samples @ plane)[:3]
+        p = self.descend(self.samples[start], potentials)
+        return p[(self.energy(p) - p @ plane).argmin()]
 
     def descend(self, p: np.ndarray, potentials: np.ndarray, steps: int = 30) -> np.ndarray:
         """Bring compositions to the lowest energy above the plane of the potentials."""
@@ -148,7 +144,7 @@ class Solution:
         system = np.zeros((len(p), count + 1, count + 1))
         system[:, count, :count] = system[:, :count, count] = 1
         for _ in range(steps):
-            slope, ideal, excess = self._slopes(p)
+            slope, ideal, excess = self.slopes(p)
             right = np.concatenate([plane - slope, np.zeros((len(p), 1))], axis=1)[..., None]
             move, found = np.zeros_like(p), np.zeros(len(p), bool)
             # Where the full curvature leads uphill, that of ideal mixing leads down.
@@ -174,9 +170,10 @@ class Solution:
                 break
         return p
 
-    def _slopes(self, p: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def slopes(self, p: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Give slopes, and curvatures of ideal and excess mixing."""
         x, size, mixed = p @ self.sites, p @ self.size, p @ self.mixing
+        x = np.clip(x, 1e-300, None)
         half = 0.5 * (p * mixed).sum(axis=-1)
         slope = self.own + self.rt * (self.number * (np.log(x) + 1)) @ self.sites.T
         slope = slope + mixed / size[:, None] - (half / size**2)[:, None] * self.size
@@ -187,65 +184,109 @@ class Solution:
         excess = excess + (2 * half / size**3)[:, None, None] * np.outer(self.size, self.size)
         return slope, ideal, excess
 
+    def extensive(self, amounts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give chemical potentials of endmembers, and how they change with the amounts (e,)."""
+        total = amounts.sum()
+        p = amounts / total
+        slope, ideal, excess = (part[0] for part in self.slopes(p[None]))
+        potential = self.energy(p) + slope - p @ slope
+        off = np.eye(p.size) - np.outer(p, np.ones(p.size))
+        return potential, off.T @ (ideal + excess) @ off / total
+
+
+@dataclass(frozen=True)
+class Equilibrium:
+    """What is stable.
+
+    Attributes
+    ----------
+    garnet
+        X_alm, X_prp, X_grs, X_sps; where garnet is not stable, of that nearest to being so.
+    mode
+        Volume of garnet over that of all solids.
+    affinity
+        J/mol by which garnet falls short of being stable; 0 where it is.
+    volume_cm3
+        Of all solids.
+    phases
+        With which the search for a neighbouring equilibrium may begin.
+    """
+
+    garnet: np.ndarray
+    mode: float
+    affinity: float
+    volume_cm3: float
+    phases: list[Any]
+
 
 class Rock:
     """A bulk composition whose equilibrium is sought.
 
     Parameters
     ----------
+    data
+        The thermodynamic data set.
     bulk
         Mol of the ten components; those that are 0 are left out for good.
     """
 
-    def __init__(self, bulk: np.ndarray) -> None:
-        self.bulk, self.present = bulk, bulk > 0
+    def __init__(self, data: Data, bulk: np.ndarray) -> None:
+        self.data, self.bulk, self.present = data, bulk, bulk > 0
         generator = np.random.default_rng(0)
-        solutions = [Solution(name, self.present, generator) for name in SOLUTIONS]
-        self.solutions = [phase for phase in solutions if len(phase.endmembers)]
-        self.pure = []
-        for name in PURE:
-            mineral = getattr(HP_2011_ds62, name)()
-            amount, water = components(dict(mineral.params["formula"]))
-            if (np.abs(amount[~self.present]) < 1e-9).all():
-                self.pure.append((mineral, amount, water))
+        mixtures = [mixture.of(self.present) for mixture in data.mixtures]
+        self.solutions = [Solution(m, generator) for m in mixtures if m.endmembers]
+        self.pure = [
+            (name, amount, water)
+            for name, (amount, water) in data.pure.items()
+            if (np.abs(amount[~self.present]) < 1e-9).all()
+        ]
 
     def set_state(self, pressure_kbar: float, temperature_C: float) -> None:
         """Take pressure and temperature."""
-        state = pressure_kbar * 1e8, temperature_C + 273.15
-        water = water_energy(*state)
+        state = pressure_kbar, temperature_C + 273.15
+        water = self.data.water(*state)
         for phase in self.solutions:
-            phase.set_state(*state, water)
-        self.pure_energy = []
-        for mineral, _, own in self.pure:
-            mineral.set_state(*state)
-            self.pure_energy.append(mineral.gibbs - own * water)
+            phase.set_state(self.data, *state)
+        known = [self.data.standard(name, *state) for name, _, _ in self.pure]
+        self.pure_volume = [volume for _, volume in known]
+        self.pure_energy = [
+            energy - own * water for (energy, _), (_, _, own) in zip(known, self.pure, strict=True)
+        ]
 
-    def garnet(
-        self, known: Sequence[Any] | None = None
-    ) -> tuple[np.ndarray, float, float, list[Any]]:
-        """Give garnet's X_alm, X_prp, X_grs, X_sps (NaN if absent), mode, solid volume and phases.
+    def equilibrium(self, known: Sequence[Any] | None = None) -> Equilibrium:
+        """Find what is stable; the search begins with `known` phases of a neighbour, if given.
 
-        Parameters
-        ----------
-        known
-            Phases of a neighbouring equilibrium: the search begins there.
+        Raises
+        ------
+        RuntimeError
+            If the minimum is not found.
         """
-        amounts, phases = self._minimise(known)
-        volume, garnet, own = 0.0, np.zeros(10), 0.0
-        for (number, p), amount in zip(phases, amounts, strict=True):
+        amounts, phases = self._search(known)
+        stable, potentials = self._settle(amounts, phases)
+        volume, own, garnet = 0.0, 0.0, np.zeros(10)
+        for (number, p), amount in stable:
             if number < 0:
-                volume += amount * self.pure[p][0].V
+                volume += amount * self.pure_volume[p]
                 continue
             phase = self.solutions[number]
             part = amount * float(p @ phase.volume)
             volume += part
             if phase.name == "g":
                 garnet, own = garnet + amount * (p @ phase.components), own + part
-        site = garnet[[3, 5, 6, 4]] - np.array([2 * garnet[9], 0, 0, 0])
-        with np.errstate(invalid="ignore"):
-            return site / site.sum(), own / volume, volume, [x for x in phases if x[0] >= 0]
+        affinity = 0.0
+        if not own:
+            (phase,) = (phase for phase in self.solutions if phase.name == "g")
+            p = phase.lowest(potentials)
+            garnet = p @ phase.components
+            affinity = float(phase.energy(p) - garnet @ potentials)
+        site = garnet[SITE_OF_GARNET] - np.array([2 * garnet[9], 0, 0, 0])
+        return Equilibrium(
+            site / site.sum(), own / volume, affinity, 10 * volume,
+            [phase for phase in phases if phase[0] >= 0],
+        )  # fmt: skip
 
-    def _minimise(self, known: Sequence[Any] | None) -> tuple[np.ndarray, list[Any]]:
+    def _search(self, known: Sequence[Any] | None) -> tuple[np.ndarray, list[Any]]:
+        """Give amounts, and (number, composition) of solutions and (-1, row) of pure phases."""
         energies = [phase.energy(phase.samples) for phase in self.solutions]
         pool: list[tuple[float, np.ndarray, Any]] = []
 
@@ -290,14 +331,85 @@ class Rock:
         scale, bulk = np.abs(matrix).sum(axis=0), self.bulk[self.present]
         for method in ("highs-ds", "highs-ipm"):
             found = linprog(
-                energy / scale / 1e4, A_eq=100 * matrix / scale / bulk[:, None],
-                b_eq=np.full(bulk.size, 100.0), method=method,
+                energy / scale / 1e4, A_eq=matrix / scale / bulk[:, None],
+                b_eq=np.ones(bulk.size), method=method,
             )  # fmt: skip
             if found.status == 0:
                 break
         else:
             raise RuntimeError(found.message)
         potentials = np.zeros(10)
-        potentials[self.present] = found.eqlin.marginals * 1e6 / bulk
+        potentials[self.present] = found.eqlin.marginals * 1e4 / bulk
         slack = (energy - matrix.T @ potentials[self.present]) / scale
         return found.x / scale, potentials, slack
+
+    def _settle(
+        self, amounts: np.ndarray, phases: list[Any], steps: int = 60
+    ) -> tuple[list[tuple[Any, float]], np.ndarray]:
+        """Bring the phases that were found to their common minimum; give them and the potentials.
+
+        Newton steps in the amounts of all endmembers: the plane of the linear program is good to
+        some joule only, which for a scarce component is much.
+        """
+        groups = self._grouped(amounts, phases)
+        parts = [
+            self.pure[row][1][None] if number < 0 else self.solutions[number].components
+            for number, row, _ in groups
+        ]
+        matrix = np.concatenate(parts)[:, self.present].T
+        ends = np.cumsum([len(part) for part in parts])
+        own = [slice(end - len(part), end) for end, part in zip(ends, parts, strict=True)]
+        amount = np.concatenate(
+            [held + LEAST_SHARE * held.sum() * (number >= 0) for number, _, held in groups]
+        )
+        # Endmembers may be negative; what sits on sites may not.
+        sites = block_diag(*[np.eye(1) if n < 0 else self.solutions[n].sites for n, _, _ in groups])
+        size, count = matrix.shape[1], len(matrix)
+        system, potential = np.zeros((size + count, size + count)), np.zeros(size)
+
+        def weigh() -> None:
+            for (number, row, _), part in zip(groups, own, strict=True):
+                if number < 0:
+                    potential[part] = self.pure_energy[row]
+                    continue
+                found = self.solutions[number].extensive(amount[part])
+                potential[part], system[part, part] = found
+
+        for _ in range(steps):
+            weigh()
+            root = np.sqrt(np.abs(amount))
+            system[size:, :size], system[:size, size:] = matrix, matrix.T
+            scale = np.concatenate([root, np.ones(count)])
+            right = np.concatenate([-potential * root, self.bulk[self.present] - matrix @ amount])
+            move = np.linalg.lstsq(scale[:, None] * system * scale, right, rcond=1e-14)[0]
+            potentials, move = -move[size:], move[:size] * root
+            held, change = amount @ sites, move @ sites
+            with np.errstate(all="ignore"):
+                length = min(1.0, float(np.where(change < 0, -0.9 * held / change, np.inf).min()))
+            amount = amount + length * move
+        weigh()
+        misfit = np.abs(potential - matrix.T @ potentials)[np.abs(amount) > 1e-8].max()
+        if not misfit < MOST_MISFIT:
+            raise RuntimeError(f"chemical potentials differ by {misfit:.3g} J/mol")
+        full = np.zeros(10)
+        full[self.present] = potentials
+        stable = [
+            ((number, row if number < 0 else amount[part] / amount[part].sum()), amount[part].sum())
+            for (number, row, _), part in zip(groups, own, strict=True)
+        ]
+        return stable, full
+
+    def _grouped(self, amounts: np.ndarray, phases: list[Any]) -> list[tuple[int, int, np.ndarray]]:
+        """Join columns of one phase: number, row of pure phases, amounts of endmembers."""
+        groups: list[tuple[int, int, np.ndarray]] = []
+        for (number, p), amount in zip(phases, amounts, strict=True):
+            if number < 0:
+                groups.append((number, p, np.array([amount])))
+                continue
+            for index, (other, _, held) in enumerate(groups):
+                if other == number and np.abs(held / held.sum() - p).max() < ONE_PHASE:
+                    groups[index] = (number, 0, held + amount * p)
+                    break
+            else:
+                groups.append((number, 0, amount * p))
+        return groups
