@@ -51,6 +51,9 @@ RANKED_PIXELS, DRAWS = 1500, 99
 """Pixels of each map of which draws are made, and how many."""
 
 
+type Counted = dict[str, list[float]]
+
+
 def errors(estimate: np.ndarray, truth: np.ndarray, mixed: np.ndarray) -> dict[str, float]:
     """Give root mean square errors of fractions over all pixels and over mixed ones."""
     square = (estimate - truth) ** 2
@@ -92,7 +95,7 @@ def classical_errors(
     }
 
 
-def coverage(fit: xr.Dataset, truth: xr.Dataset) -> dict[str, list[float]]:
+def coverage(fit: xr.Dataset, truth: xr.Dataset) -> Counted:
     """Count truths inside their intervals in strata of the posterior: [inside, of]."""
     fraction, mean = truth["phase_fraction"].to_numpy(), fit["phase_fraction"].to_numpy()
     low, high = fit["phase_fraction_low"].to_numpy(), fit["phase_fraction_high"].to_numpy()
@@ -101,22 +104,27 @@ def coverage(fit: xr.Dataset, truth: xr.Dataset) -> dict[str, list[float]]:
     composition, sd = fit["composition"].to_numpy(), fit["composition_sd"].to_numpy()
     met = np.abs(composition - truth["composition"].to_numpy()) <= NORMAL_95 * sd
     pure = fit["pure_probability"].max("phase").to_numpy()
-    found: dict[str, list[float]] = {}
-    found |= by_strata(inside, mean, "fraction")
+    found = by_strata(inside, mean, "fraction")
     for name, chosen in (("pure", pure > 0.9), ("mixed", pure < 0.1)):
         found[f"composition, {name} pixels"] = [int(met[:, chosen].sum()), int(met[:, chosen].size)]
-    truly = fraction.max(axis=0) > PURE
-    given = np.where(truly, pure, 1 - pure).clip(LEAST_CHANCE, 1.0)
-    found["log score of P(pure)"] = [float(-np.log(given).sum()), truly.size]
+    return found
+
+
+def pure_probability(fit: xr.Dataset, truth: xr.Dataset) -> tuple[Counted, Counted]:
+    """Bin the probability of being pure: [sum given, truly, of]; and score it: [sum, of]."""
+    pure = fit["pure_probability"].max("phase").to_numpy()
+    truly = truth["phase_fraction"].to_numpy().max(axis=0) > PURE
+    found = {}
     for left, right in ((0, 0.1), (0.1, 0.3), (0.3, 0.5), (0.5, 0.7), (0.7, 0.9), (0.9, 1.01)):
         chosen = (pure >= left) & (pure < right)
         found[f"P(pure) {left:g}-{min(right, 1):g}: mean, frequency"] = [
             float(pure[chosen].sum()), int(truly[chosen].sum()), int(chosen.sum())
         ]  # fmt: skip
-    return found
+    given = np.where(truly, pure, 1 - pure).clip(LEAST_CHANCE, 1.0)
+    return found, {"all": [float(-np.log(given).sum()), truly.size]}
 
 
-def by_strata(inside: np.ndarray, mean: np.ndarray, name: str) -> dict[str, list[float]]:
+def by_strata(inside: np.ndarray, mean: np.ndarray, name: str) -> Counted:
     """Count fractions that are inside, in strata of their posterior mean: [inside, of]."""
     strata = {f"{name} {left:g}-{right:g}": (left, right) for left, right in pairwise(STRATA)}
     strata[f"{name}, mixed pixels"] = (STRATA[0], STRATA[-1])
@@ -126,7 +134,7 @@ def by_strata(inside: np.ndarray, mean: np.ndarray, name: str) -> dict[str, list
 
 def ranked(
     problem: petro.PhaseMaps, fit: xr.DataTree, derived: xr.Dataset, truth: xr.Dataset, seed: int
-) -> dict[str, list[float]]:
+) -> Counted:
     """Count truths that are none of the lowest or highest 5 % among draws of mixed pixels."""
     generator = np.random.default_rng(seed)
     mean = derived["phase_fraction"].to_numpy()
@@ -150,7 +158,7 @@ def run(name: str, maps: int, size: int, method: Any) -> dict[str, Any]:
     simulated, options = SCENARIOS[name]
     ours: list[dict[str, float]] = []
     theirs: list[dict[str, dict[str, float]]] = []
-    pooled: dict[str, np.ndarray] = {}
+    pooled: dict[str, dict[str, np.ndarray]] = {"coverage": {}, "pure": {}, "score": {}}
     seconds = []
     for seed in range(maps):
         counts, spots, truth = simulate_phase_maps(size, size, seed=100 + seed, **simulated)
@@ -165,24 +173,22 @@ def run(name: str, maps: int, size: int, method: Any) -> dict[str, Any]:
         derived = derived.isel(phase=names)
         ours.append(errors(derived["phase_fraction"].to_numpy(), fraction, mixed))
         theirs.append(classical_errors(counts, spots, truth, fraction, mixed))
-        shown = coverage(derived, truth) | ranked(problem, fit, derived, truth, seed)
-        for key, value in shown.items():
-            pooled[key] = pooled.get(key, np.zeros(len(value))) + np.array(value, dtype=float)
+        held = coverage(derived, truth) | ranked(problem, fit, derived, truth, seed)
+        for into, counted in zip(
+            pooled.values(), (held, *pure_probability(derived, truth)), strict=True
+        ):
+            for key, value in counted.items():
+                into[key] = into.get(key, np.zeros(len(value))) + np.array(value, dtype=float)
         print(f"{name}, map {seed + 1}: {ours[-1]}, {seconds[-1]:.0f} s", flush=True)
     rows = {"petro_models": _mean(ours)}
     rows |= {key: _mean([one[key] for one in theirs]) for key in theirs[0]}
     return {
         "rmse_of_fractions": rows,
-        "coverage": {
-            key: value[0] / value[1]
-            for key, value in pooled.items()
-            if not key.startswith(("P(", "log score"))
-        },
-        "log_score": float(np.divide(*pooled["log score of P(pure)"])),
+        "coverage": {key: value[0] / value[1] for key, value in pooled["coverage"].items()},
+        "log_score": float(np.divide(*pooled["score"]["all"])),
         "pure_probability": {
             key: [value[0] / max(value[2], 1), value[1] / max(value[2], 1), int(value[2])]
-            for key, value in pooled.items()
-            if key.startswith("P(")
+            for key, value in pooled["pure"].items()
         },
         "seconds": float(np.mean(seconds)),
     }
