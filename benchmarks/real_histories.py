@@ -26,7 +26,7 @@ import xarray as xr
 from petro_models import Prior
 from petro_models.histories.data import garnet_profiles
 from petro_models.histories.forward import grown_share
-from petro_models.histories.isopleths import isopleth_posterior
+from petro_models.histories.isopleths import isopleth_intersection, isopleth_posterior
 from petro_models.histories.problem import Histories
 from petro_models.histories.simulate import simulate_history
 from petro_models.histories.summary import clock_ratio
@@ -386,15 +386,19 @@ def linaforma() -> dict[str, Any]:
     table = read_linaforma(folder / "ICSV_forward_model.csv")
     stated = pd.read_csv(folder / "InputA.csv", index_col=0)
     mean, sd = stated.loc["MEAN"].to_dict(), stated.loc["STD"].to_dict()
-    found = {}
-    for error in (0.0, 0.05):
-        answer = isopleth_posterior(table, mean, sd, model_error=error)
-        found[f"model error {error:g}"] = {
-            "misfit": round(float(answer["misfit"].min()), 1),
+    answers = {
+        f"posterior, model error {error:g}": isopleth_posterior(table, mean, sd, model_error=error)
+        for error in (0.0, 0.05)
+    }
+    answers["nodes of least misfit"] = isopleth_intersection(table, mean, sd, draws=2000)
+    return {
+        name: {
             "T": [round(float(answer["temperature"].sel(statistic=k)), 1) for k in ("mean", "sd")],
             "P": [round(float(answer["pressure"].sel(statistic=k)), 2) for k in ("mean", "sd")],
         }
-    return found
+        | ({"misfit": round(float(answer["misfit"].min()), 1)} if "misfit" in answer else {})
+        for name, answer in answers.items()
+    }
 
 
 def traverse() -> dict[str, Any]:

@@ -15,6 +15,7 @@ from petro_models.errors import (
 from petro_models.histories.budget import variance_budget
 from petro_models.histories.data import garnet_profiles, zone_ages
 from petro_models.histories.inclusions import garnet_inclusions
+from petro_models.histories.isopleths import isopleth_intersection, isopleth_posterior
 from petro_models.histories.problem import Histories
 from petro_models.histories.sections import garnet_section, join_profiles
 from petro_models.histories.simulate import simulate_history, simulate_section
@@ -87,6 +88,8 @@ __all__ = [
     "garnet_profiles",
     "garnet_section",
     "garnet_sections",
+    "isopleth_intersection",
+    "isopleth_posterior",
     "join_profiles",
     "load",
     "local_bulk",

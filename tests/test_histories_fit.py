@@ -8,13 +8,13 @@ from fit_answers import covered, verdict
 
 import petro_models as petro
 from petro_models import Prior
-from petro_models.errors import ConfigurationError, FitError, PriorError
+from petro_models.errors import ConfigurationError, DataError, FitError, PriorError
 from petro_models.histories import grains, plots, problem_file, summary
 from petro_models.histories.arrays import HistoryArrays
 from petro_models.histories.classical import bootstrap_points
 from petro_models.histories.data import GROWN_BULK, OWN_BULK, is_bulk_known
 from petro_models.histories.forward import path_values
-from petro_models.histories.isopleths import isopleth_posterior
+from petro_models.histories.isopleths import isopleth_intersection, isopleth_posterior
 from petro_models.histories.problem import Histories
 from petro_models.histories.simulate import simulate_history
 from petro_models.inference.compiled import compile_model
@@ -344,16 +344,40 @@ def test_isopleths_point_by_point_scatter_about_the_truth() -> None:
     assert (drawn["temperature_C"].std("draw") > 0).all()
 
 
+def linaforma(real_data):
+    """Give LinaForma's example: table, means and standard deviations."""
+    folder = real_data / "garnet_profiles" / "LinaForma"
+    stated = pd.read_csv(folder / "InputA.csv", index_col=0)
+    table = read_linaforma(folder / "ICSV_forward_model.csv")
+    return table, stated.loc["MEAN"].to_dict(), stated.loc["STD"].to_dict()
+
+
+def test_the_classical_intersection_is_linaformas_to_its_printed_digits(real_data) -> None:
+    """576 +- 9 degC, 9.4 +- 0.3 kbar; of 2,000 draws the means err by 0.2 degC and 0.006 kbar."""
+    table, mean, sd = linaforma(real_data)
+    found = isopleth_intersection(table, mean, sd, draws=2000, seed=1)
+    temperature, pressure = (
+        found[name].sel(statistic=["mean", "sd"]).to_numpy() for name in ("temperature", "pressure")
+    )
+    np.testing.assert_allclose(temperature, [576, 9], atol=0.7)
+    np.testing.assert_allclose(pressure, [9.4, 0.3], atol=0.056)
+    assert found["temperature_C"].sizes == {"draw": 2000}
+    with pytest.raises(DataError, match="'SiBT' is 0: relative deviations need a value above 0"):
+        isopleth_intersection(table, mean | {"SiBT": 0.0}, sd)
+    with pytest.raises(DataError, match="the table has no 'SiBio'"):
+        isopleth_intersection(table, {"SiBio": 2.7}, sd)
+    nowhere = table.assign(SiBT=table["SiBT"] * np.nan)
+    with pytest.raises(DataError, match="no point of the table holds all"):
+        isopleth_intersection(nowhere, mean, sd)
+
+
 def test_isopleths_of_many_variables_find_the_published_point(real_data) -> None:
     """LinaForma's example: 576 +- 9 degC, 9.4 +- 0.3 kbar.
 
     Stated errors alone give a misfit of 36 for 7 degrees of freedom: the table errs too. An error
     of 5 % of each variable brings it to 7, and the answer to within one joint standard deviation.
     """
-    folder = real_data / "garnet_profiles" / "LinaForma"
-    table = read_linaforma(folder / "ICSV_forward_model.csv")
-    stated = pd.read_csv(folder / "InputA.csv", index_col=0)
-    mean, sd = stated.loc["MEAN"].to_dict(), stated.loc["STD"].to_dict()
+    table, mean, sd = linaforma(real_data)
     strict = isopleth_posterior(table, mean, sd)
     assert float(strict["misfit"].min()) > 30
     found = isopleth_posterior(table, mean, sd, model_error=0.05)
