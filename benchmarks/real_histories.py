@@ -301,7 +301,7 @@ def theria_diffusion() -> Iterator[tuple[str, Any]]:
     Four grains of 890 to 157 um, which follow the equilibrium volume while the rock heats by 5 C
     every Myr: the clock is given, for no age is.
     """
-    table = theria_tables()["own bulk and data"]
+    table = theria_tables()["own bulk"]
     grains = [4, 6, 8, 9]
     profiles, truth = theria_profiles("final_profiles_after_diffusion", grains, points=14)
     for switch in (False, True):
