@@ -366,6 +366,10 @@ def test_the_classical_intersection_is_linaformas_to_its_printed_digits(real_dat
         isopleth_intersection(table, mean | {"SiBT": 0.0}, sd)
     with pytest.raises(DataError, match="the table has no 'SiBio'"):
         isopleth_intersection(table, {"SiBio": 2.7}, sd)
+    with pytest.raises(DataError, match="draws must be at least 1; got 0"):
+        isopleth_intersection(table, mean, sd, draws=0)
+    with pytest.raises(DataError, match=r"has the dim 'removed' too: choose .*isel\(removed=0\)"):
+        isopleth_posterior(bundled_table("white2014"), {"X_grs": 0.1}, {"X_grs": 0.01})
     nowhere = table.assign(SiBT=table["SiBT"] * np.nan)
     with pytest.raises(DataError, match="no point of the table holds all"):
         isopleth_intersection(nowhere, mean, sd)

@@ -16,6 +16,7 @@ from scipy.stats import truncnorm
 from petro_models.errors import DataError, nearest
 
 FINE = 400
+AXES = ("pressure_kbar", "temperature_C")
 STATISTICS = ["mean", "sd", "q05", "q50", "q95"]
 
 
@@ -45,19 +46,20 @@ def isopleth_posterior(
     Raises
     ------
     DataError
-        If a variable is not in the table, has no error, or no point of the window holds all.
+        If a variable is not in the table, has a third dim or no error, or no point of the window
+        holds all.
 
     References
     ----------
     Mackay-Champion, T., Cawood, I. P. (2024). LinaForma. EarthArXiv preprint.
     """
     _check_measured(table, measured, sd)
-    axes = [table[dim].to_numpy().astype(float) for dim in ("pressure_kbar", "temperature_C")]
+    axes = [table[dim].to_numpy().astype(float) for dim in AXES]
     pressure, temperature = (np.linspace(axis[0], axis[-1], FINE) for axis in axes)
     points = np.stack(np.meshgrid(pressure, temperature, indexing="ij"), axis=-1)
     misfit = np.zeros(points.shape[:2])
     for name, value in measured.items():
-        values = table[name].transpose("pressure_kbar", "temperature_C").to_numpy()
+        values = table[name].transpose(*AXES).to_numpy()
         expected = RegularGridInterpolator(axes, values)(points)
         variance = sd[name] ** 2 + (model_error * value) ** 2
         misfit += (expected - value) ** 2 / variance
@@ -110,7 +112,7 @@ def isopleth_intersection(
     Raises
     ------
     DataError
-        As `isopleth_posterior` does, and if a measured value is not positive.
+        As `isopleth_posterior` does, and if a measured value or `draws` is not positive.
 
     References
     ----------
@@ -120,12 +122,13 @@ def isopleth_intersection(
     for name, value in measured.items():
         if not value > 0:
             raise DataError(f"{name!r} is {value:g}: relative deviations need a value above 0")
-    dims = ("pressure_kbar", "temperature_C")
-    expected = np.stack([table[name].transpose(*dims).to_numpy() for name in measured], axis=-1)
+    if draws < 1:
+        raise DataError(f"draws must be at least 1; got {draws}")
+    expected = np.stack([table[name].transpose(*AXES).to_numpy() for name in measured], axis=-1)
     held = np.isfinite(expected).all(axis=-1)
     if not held.any():
         raise DataError("no point of the table holds all the variables that were measured")
-    at_node = np.meshgrid(*(table[dim].to_numpy().astype(float) for dim in dims), indexing="ij")
+    at_node = np.meshgrid(*(table[dim].to_numpy().astype(float) for dim in AXES), indexing="ij")
     centre, spread = (np.array([by_name[name] for name in measured]) for by_name in (measured, sd))
     drawn = truncnorm(-centre / spread, np.inf, centre, spread).rvs(
         (draws, centre.size), random_state=np.random.default_rng(seed)
@@ -155,6 +158,11 @@ def _check_measured(
     for name in measured:
         if name not in table:
             raise DataError(f"the table has no {name!r}: {nearest(name, map(str, table))}")
+        if further := {str(dim) for dim in table[name].dims} - set(AXES):
+            raise DataError(
+                f"{name!r} of the table has the dim {min(further)!r} too: choose one level, such "
+                f"as table.isel({min(further)}=0)"
+            )
         if not sd.get(name, 0) > 0:
             raise DataError(f"{name!r} needs a standard deviation above 0; got {sd.get(name)}")
 
