@@ -17,6 +17,7 @@ from scipy.linalg import block_diag
 from scipy.optimize import linprog
 
 GAS_CONSTANT = 8.3144598
+REFERENCE_K = 298.15
 ELEMENTS = ("Si", "Al", "Ti", "Fe", "Mn", "Mg", "Ca", "Na", "K")
 OXYGEN_OF_OXIDE = np.array([2, 1.5, 2, 1, 1, 1, 1, 0.5, 0.5])
 """Per cation, iron ferrous; the tenth component is oxygen beyond that."""
@@ -95,6 +96,26 @@ def components(formula: Mapping[str, float]) -> tuple[np.ndarray, float]:
     return np.append(cations, formula.get("O", 0.0) - cations @ OXYGEN_OF_OXIDE - water), water
 
 
+def heated(capacity: Sequence[float], temperature_K: float) -> tuple[float, float]:
+    """Give enthalpy (J) and entropy (J/K) that heating from 298 K adds.
+
+    The heat capacity is a + b T + c / T^2 + d / T^0.5.
+    """
+    (a, b, c, d), t, ref = capacity, temperature_K, REFERENCE_K
+    heat = a * (t - ref) + b / 2 * (t**2 - ref**2) - c * (1 / t - 1 / ref)
+    order = a * np.log(t / ref) + b * (t - ref) - c / 2 * (t**-2 - ref**-2)
+    return (
+        float(heat + 2 * d * (t**0.5 - ref**0.5)),
+        float(order - 2 * d * (t**-0.5 - ref**-0.5)),
+    )
+
+
+def ideal_water(temperature_K: float) -> float:
+    """Give the Gibbs energy of water as an ideal gas at 1 bar (Holland & Powell 1998), J/mol."""
+    heat, order = heated([40.1, 8.656e-3, 487500.0, -251.2], temperature_K)
+    return -241810.0 + heat - temperature_K * (188.8 + order)
+
+
 class Solution:
     """A solution phase: energies and slopes at many compositions (row, endmember) at once."""
 
@@ -111,12 +132,14 @@ class Solution:
         drawn = [generator.dirichlet(np.full(count, a), rows) for a in (0.25, 0.6, 1.2)]
         self.samples = 0.998 * np.concatenate(drawn) + 0.002 / count
 
-    def set_state(self, data: Data, pressure_kbar: float, temperature_K: float) -> None:
-        """Take pressure and temperature."""
+    def set_state(
+        self, data: Data, pressure_kbar: float, temperature_K: float, water_J: float
+    ) -> None:
+        """Take pressure and temperature, and the energy of water there."""
         self.rt = GAS_CONSTANT * temperature_K
         known = [data.standard(name, pressure_kbar, temperature_K) for name in self.endmembers]
         energy, self.volume = np.array(known).T
-        energy = energy - self.water * data.water(pressure_kbar, temperature_K)
+        energy = energy - self.water * water_J
         self.own = energy - temperature_K * self.own_entropy
         enthalpy, entropy, volume = self.interactions
         self.mixing = enthalpy - temperature_K * entropy + 1e3 * pressure_kbar * volume
@@ -246,7 +269,7 @@ class Rock:
         state = pressure_kbar, temperature_C + 273.15
         water = self.data.water(*state)
         for phase in self.solutions:
-            phase.set_state(self.data, *state)
+            phase.set_state(self.data, *state, water)
         known = [self.data.standard(name, *state) for name, _, _ in self.pure]
         self.pure_volume = [volume for _, volume in known]
         self.pure_energy = [

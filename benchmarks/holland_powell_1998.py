@@ -12,10 +12,9 @@ import re
 from collections.abc import Mapping
 
 import numpy as np
-from gibbs_minimiser import Mixture, components
+from gibbs_minimiser import REFERENCE_K, Mixture, components, heated, ideal_water
 
 NAME = "Holland & Powell (1998), data set 5.5, as in Theriak-Domino's tcdb55c2"
-REFERENCE_K = 298.15
 MINERALS = """
 py    Si3Al2Mg3O12      -6284720 266.3 11.318 633.5 0 -5196100 -4315.2 4.36e-5 1737
 alm   Si3Al2Fe3O12      -5263520 340 11.511 677.3 0 -3772700 -5044 4.03e-5 1690
@@ -138,7 +137,7 @@ class HollandPowell1998:
             energy, volume = np.array(list(parts.values())) @ np.array(known)
             return energy + enthalpy - t * entropy, volume
         enthalpy, entropy, volume, *capacity, expansion, modulus = self._numbers[name][:9]
-        heat, order = _heated(capacity, t)
+        heat, order = heated(capacity, t)
         stiffness = 1e3 * modulus * (1 - 1.5e-4 * (t - ref))
         squeeze = 1 + 4 * bar / stiffness
         stretch = 1 + expansion * (t - ref) - 20 * expansion * (t**0.5 - ref**0.5)
@@ -159,7 +158,6 @@ class HollandPowell1998:
     def water(self, pressure_kbar: float, temperature_K: float) -> float:
         """Give the Gibbs energy of water above 673 K, J/mol."""
         t, p, gas, b = temperature_K, pressure_kbar, 8.3144e-3, 1.465
-        heat, order = _heated([40.1, 8.656e-3, 487500.0, -251.2], t)
         hotter = t - 673
         a = 1113.4 - 0.22291 * hotter - 3.8022e-4 * hotter**2 + 1.7791e-7 * hotter**3
         rt, root = gas * t, t**0.5
@@ -171,7 +169,7 @@ class HollandPowell1998:
         above = max(p - 2, 0.0)
         virial = 1.9853e-3 / 2 * above**2 - 8.909e-2 * 2 / 3 * above**1.5
         virial += 8.0331e-2 * 4 / 5 * above**1.25
-        return -241810.0 + heat - t * (188.8 + order) + 1e3 * (rt * log_fugacity + virial)
+        return ideal_water(t) + 1e3 * (rt * log_fugacity + virial)
 
     def _mixture(self, name: str, sites: Mapping[str, str]) -> Mixture:
         held = [
@@ -199,14 +197,3 @@ class HollandPowell1998:
 
 def _atoms(formula: str) -> dict[str, float]:
     return {atom: float(number or 1) for atom, number in ATOM.findall(formula)}
-
-
-def _heated(capacity: list[float], temperature_K: float) -> tuple[float, float]:
-    """Give enthalpy (J) and entropy (J/K) that heating from 298 K adds."""
-    (a, b, c, d), t, ref = capacity, temperature_K, REFERENCE_K
-    heat = a * (t - ref) + b / 2 * (t**2 - ref**2) - c * (1 / t - 1 / ref)
-    order = a * np.log(t / ref) + b * (t - ref) - c / 2 * (t**-2 - ref**-2)
-    return (
-        float(heat + 2 * d * (t**0.5 - ref**0.5)),
-        float(order - 2 * d * (t**-0.5 - ref**-0.5)),
-    )

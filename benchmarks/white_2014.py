@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from burnman.minerals import HP_2011_ds62, mp50MnNCKFMASHTO
-from gibbs_minimiser import GAS_CONSTANT, Mixture, components
+from gibbs_minimiser import GAS_CONSTANT, Mixture, components, ideal_water
 from scipy.optimize import brentq
 
 NAME = "White et al. (2014) on Holland & Powell (2011)"
@@ -85,12 +85,7 @@ class White2014:
         residual = c[0] * d + 1 / polynomial(d) - 1 / c[1]
         residual -= c[6] / c[7] * (np.exp(-c[7] * d) - 1) + c[8] / c[9] * (np.exp(-c[9] * d) - 1)
         log_fugacity = np.log(d * rt) + residual + bar / (d * rt) - 1
-        a, b, e, f, ref = 40.1, 8.656e-3, 487500.0, -251.2, 298.15
-        heat = a * (t - ref) + b / 2 * (t**2 - ref**2) - e * (1 / t - 1 / ref)
-        heat += 2 * f * (t**0.5 - ref**0.5)
-        entropy = 188.8 + a * np.log(t / ref) + b * (t - ref) - e / 2 * (t**-2 - ref**-2)
-        entropy -= 2 * f * (t**-0.5 - ref**-0.5)
-        return -241810.0 + heat - t * entropy + GAS_CONSTANT * t * log_fugacity
+        return ideal_water(t) + GAS_CONSTANT * t * log_fugacity
 
     def _mixture(self, name: str) -> Mixture:
         phase = getattr(mp50MnNCKFMASHTO, name)()
