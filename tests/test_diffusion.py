@@ -188,16 +188,20 @@ def test_a_shell_does_not_diffuse_before_it_has_grown() -> None:
     np.testing.assert_allclose(halfway, second_half, atol=1e-12)
 
 
-def test_garnets_of_theria_g_are_blurred_as_that_program_blurs_them(real_data: Path) -> None:
-    """The core of grain 7, whose Mn changes by up to 0.016 between growth and the thermal peak.
+@pytest.mark.parametrize("generation", [7, 8, 9])
+def test_garnets_of_theria_g_are_blurred_as_that_program_blurs_them(
+    generation: int, real_data: Path
+) -> None:
+    """Rims that exchange with the matrix: Ca changes by up to 0.06 between growth and the peak.
 
-    With the paper's constants the misfit of Mn shrinks to a tenth; without the activation volume,
-    which THERIA_G evidently leaves out, it is met to 0.0001. Ca is another matter there.
+    Without the activation volume, which THERIA_G evidently leaves out, all cations are met to a
+    twelfth of what diffusion changed; with it to a half. A closed garnet is far off.
     """
     folder = real_data / "garnet_profiles" / "THERIA_G_synthetic"
     path = np.loadtxt(folder / "theriag_PTt.txt", usecols=(0, 1, 2), comments="T")
     profiles = pd.read_csv(folder / "final_profiles_after_diffusion.csv")
-    grain = profiles[profiles["generation"] == 7]
+    grain = profiles[profiles["generation"] == generation]
+    surface = grain[[f"X_{name}_growth" for name in COMPONENTS]].to_numpy()[-1]
     grain = grain[grain["r_outer_um"].diff().fillna(1.0) > 0]
     start = grain[[f"X_{name}_growth" for name in COMPONENTS]].to_numpy()
     end = grain[[f"X_{name}" for name in COMPONENTS]].to_numpy()
@@ -207,17 +211,30 @@ def test_garnets_of_theria_g_are_blurred_as_that_program_blurs_them(real_data: P
     first = np.interp(477.9941, path[:2, 0], path[:2, 2])
     times = np.linspace(formation[0], float(grain["t_Myr"].iloc[0]), 201)
     heat, load = (np.interp(times + first, path[:, 2], path[:, k]) for k in (0, 1))
-    core = slice(0, int(0.7 * len(start)))
 
-    def misfit(item: Diffusivities) -> float:
-        after = diffuse(start, edges, times, heat, load / 1000.0, formation, end[-1], item)
-        return float(np.sqrt(((np.asarray(after) - end)[core, 3] ** 2).mean()))
+    def misfit(item: Diffusivities, rim: np.ndarray | None) -> float:
+        after = diffuse(start, edges, times, heat, load / 1000.0, formation, rim, item)
+        return float(np.sqrt(((np.asarray(after) - end) ** 2).mean()))
 
-    before = np.sqrt(((start - end)[core, 3] ** 2).mean())
+    before = np.sqrt(((start - end) ** 2).mean())
     without = dataclasses.replace(CHAKRABORTY_GANGULY_1992, volume_J_per_kbar=(0.0, 0.0, 0.0, 0.0))
-    assert before == pytest.approx(0.0046, abs=0.0001)
-    assert misfit(CHAKRABORTY_GANGULY_1992) < 0.1 * before
-    assert misfit(without) < 1e-4
+    assert np.abs(start - end).max() > 0.04
+    assert misfit(without, surface) < before / 12
+    assert misfit(CHAKRABORTY_GANGULY_1992, surface) < before / 2
+    assert misfit(without, None) > before
+
+
+def test_a_growing_garnet_before_the_matrix_leaves_what_has_not_grown_as_it_will_grow() -> None:
+    """The surface is in equilibrium: shells to come change nothing, shells that are there do."""
+    start, edges = growth_zoning()
+    path = isothermal(10.0, 40, T=680.0)
+    formation = np.where(np.arange(60) < 30, 0.0, 10.0)
+    after = np.asarray(diffuse(start, edges, *path, formation, start[-1]))
+    np.testing.assert_allclose(after[30:], start[30:], atol=1e-12)
+    inner = np.asarray(diffuse(start[:30], edges[:31], *path, rim_fractions=start[30]))
+    # Shell 30's middle stands for the surface, half a shell beyond it.
+    np.testing.assert_allclose(after[:30], inner, atol=0.01)
+    assert np.abs(after[:30] - start[:30]).max() > 0.05
 
 
 # --- gradients ---

@@ -52,7 +52,7 @@ def variance_budget(fit: xr.DataTree) -> xr.Dataset:
     problem = problem_of(fit)
     if not isinstance(problem, Histories) or not problem.arrays.has_profiles:
         raise FitError("a variance budget needs a fit of Histories with garnet profiles")
-    if problem.has_diffusion:
+    if problem.diffusivities:
         raise FitError(
             "a variance budget is not made for fits with diffusion, which links the compositions "
             "along a grain"

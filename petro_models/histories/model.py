@@ -16,6 +16,7 @@ from petro_models.histories.equilibria import Noise
 from petro_models.histories.growth import GrowthLaw, clock_names
 from petro_models.histories.smoothing import PathParts, path_curves
 from petro_models.priors import Priors
+from petro_models.thermodynamics.diffusivities import Diffusivities
 
 STAY = "time_after_growth_Myr"
 ABSENCE_SD = 0.3
@@ -31,7 +32,7 @@ def history_model(
     resolved: Mapping[str, int],
     noise: Noise,
     smoothing: str,
-    diffusion: bool,
+    diffusivities: Diffusivities | None,
 ) -> pm.Model:
     """Declare the joint model of path, clock, garnet zoning and inclusions.
 
@@ -54,8 +55,8 @@ def history_model(
         Of the inclusions' residuals.
     smoothing
         How the path is smoothed, one of `petro_models.histories.smoothing.SMOOTHINGS`.
-    diffusion
-        Whether garnet zoning is blurred by diffusion after growth.
+    diffusivities
+        By which garnet zoning is blurred after growth; None: it is not.
 
     Returns
     -------
@@ -68,7 +69,7 @@ def history_model(
     with pm.Model(coords=coords) as model:
         known = _geometry(priors, arrays)
         layout = grains.Layout.of(arrays, axis, law, **known)
-        shells = _shells(arrays, axis, law, known) if diffusion else None
+        shells = _shells(arrays, axis, law, known) if diffusivities else None
         clock = clock_parameters(priors, law) if smoothing == "per_time" else {}
 
         heat = _path("temperature", "C", priors, layout, resolved["temperature"])
@@ -87,9 +88,9 @@ def history_model(
             read = _reader(path, removed_final, priors, interpolation)
             at_analyses = read("position", layout.grown_share)
             expected, absence = arrays.table.look_up(**at_analyses)
-            if shells is not None and time is not None:
+            if diffusivities is not None and shells is not None and time is not None:
                 grown = arrays.table.read(**read("shell", shells.grown_share))
-                expected += _blurred(grown, arrays, shells, priors, path, *time[:2])
+                expected += _blurred(grown, diffusivities, arrays, shells, priors, path, *time[:2])
             if arrays.has_shared_error:
                 score = pt.as_tensor(priors.create("shared_error"))
                 expected = arrays.miscalibrated(expected, score, pt)
@@ -221,6 +222,7 @@ def _removed_final(priors: Priors, arrays: HistoryArrays) -> Any:
 
 def _blurred(
     grown: TensorVariable,
+    diffusivities: Diffusivities,
     arrays: HistoryArrays,
     shells: grains.Layout,
     priors: Priors,
@@ -228,22 +230,24 @@ def _blurred(
     share: TensorVariable,
     duration: TensorVariable,
 ) -> TensorVariable:
-    """Give what diffusion changes at the analyses, from the composition that the shells grew with.
+    """Give what diffusion changes at the analyses, from what the shells and the surface grew as.
 
     Growth zoning read at the analyses keeps its detail: only the change comes from the shells.
     """
-    shape = (arrays.n_grains, blurring.SHELLS)
+    shape = (arrays.n_grains, blurring.SHELLS + 1)
     fractions = grown.reshape((*shape, grown.shape[-1]))
-    step = blurring.steps_of(shells.axis.grid_place.size)
     formation = duration * forward.even_interpolation(share, shells.position_place, pt)
-    time, curves = duration * share[step], [path[name]["grid"][step] for name in forward.PATH_UNITS]
+    time, curves = duration * share, [path[name]["grid"] for name in forward.PATH_UNITS]
     if not priors.is_known(STAY) or priors.known(STAY) > 0:
         time = pt.concatenate([time, time[-1:] + pt.as_tensor(priors.create(STAY))])
         curves = [pt.concatenate([curve, curve[-1:]]) for curve in curves]
     edges = pt.as_tensor(blurring.shell_edges_um(arrays.rim_radius_um))
-    after = wrap_jax(blurring.blur)(fractions, edges, formation.reshape(shape), time, *curves)
+    # Diffusivities and time count by their product alone.
+    factor = pt.as_tensor(priors.create("diffusivity_factor"))
+    times = factor * formation.reshape(shape)[:, :-1], factor * time
+    change = wrap_jax(blurring.blur)(fractions, edges, *times, *curves, coefficients=diffusivities)
     at = arrays.radius_um / arrays.rim_radius_um[arrays.grain]
-    return blurring.at_radii(after - fractions, pt.as_tensor(at), arrays.grain, pt)
+    return blurring.at_radii(change, pt.as_tensor(at), arrays.grain, pt)
 
 
 def _calibration_error(priors: Priors, arrays: HistoryArrays, noise: Noise) -> Any:

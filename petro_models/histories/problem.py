@@ -32,12 +32,14 @@ from petro_models.inference.draws import Draws
 from petro_models.inference.nuts import Point
 from petro_models.inference.predictive import log_densities
 from petro_models.problem import InverseProblem
+from petro_models.thermodynamics.diffusivities import PUBLISHED
 from petro_models.thermodynamics.tables import METHODS
 
 if TYPE_CHECKING:
     from petro_models.report.cards import Card
 
-SWITCH = ("off", "on")
+DIFFUSION = ("off", *PUBLISHED)
+"""Off, or whose diffusivities."""
 CLOCKS = ("duration", "growth_rate")
 ROUGH_NODES = 24
 RATES = ("axis_heating_C_per_Myr", "axis_burial_kbar_per_Myr", "axis_growth_um_per_Myr")
@@ -72,8 +74,11 @@ class Histories(InverseProblem):
         the growth coordinate, and ``per_time``, a walk in inferred time, which tells time by itself
         and needs ``clock="growth_rate"``. Fits with either are flagged.
     diffusion
-        Whether zoning is blurred by diffusion after it grew (the last forward stage); off by
-        default. It needs a growth law with a clock.
+        Whether zoning is blurred by diffusion after it grew (the last forward stage): off by
+        default; True, with the diffusivities of Chakraborty & Ganguly (1992); or
+        ``chakraborty_ganguly_1992``, ``carlson_2006`` or ``chu_ague_2015``. It needs a growth law
+        with a clock. How far the published diffusivities err is an unknown, for the sets differ
+        tenfold.
     own_bulk
         Whether the table was made for this rock's own bulk composition. Where nobody says so, the
         fit is flagged: the garnet of another bulk gives other pressures and temperatures.
@@ -103,7 +108,7 @@ class Histories(InverseProblem):
         interpolation: str = "cubic",
         nodes: int = N_NODES,
         smoothing: str = "timeless",
-        diffusion: bool = False,
+        diffusion: bool | str = False,
         own_bulk: bool = False,
     ) -> None:
         options = {
@@ -112,7 +117,7 @@ class Histories(InverseProblem):
             "interpolation": interpolation,
             "nodes": str(nodes),
             "smoothing": smoothing,
-            "diffusion": "on" if diffusion else "off",
+            "diffusion": DIFFUSION[int(diffusion)] if isinstance(diffusion, bool) else diffusion,
         }
         self._set_up(join(profiles, equilibrium, ages, inclusions, own_bulk), options)
 
@@ -130,7 +135,7 @@ class Histories(InverseProblem):
             "clock": CLOCKS,
             "interpolation": METHODS,
             "smoothing": SMOOTHINGS,
-            "diffusion": SWITCH,
+            "diffusion": DIFFUSION,
         }
         for name, allowed in choices.items():
             value = options.setdefault(name, allowed[0])
@@ -145,14 +150,18 @@ class Histories(InverseProblem):
                 f"growth_law='{self.law.name}' holds no time, so ages cannot be used with it: "
                 "leave the ages out, or take growth_law='arrhenius'"
             )
-        self.has_diffusion = options["diffusion"] == "on"
+        self.diffusivities = PUBLISHED.get(options["diffusion"])
         self._refuse_diffusion()
         self._refuse_clocks(options)
         super().__init__(
             data,
             options,
             defaults.specifications(
-                self.arrays, self.law, options["clock"], options["smoothing"], self.has_diffusion
+                self.arrays,
+                self.law,
+                options["clock"],
+                options["smoothing"],
+                bool(self.diffusivities),
             ),
         )
 
@@ -171,14 +180,14 @@ class Histories(InverseProblem):
 
     def _refuse_diffusion(self) -> None:
         """Refuse diffusion where there is no zoning to blur or no time to do it in."""
-        if self.has_diffusion and not self.arrays.has_profiles:
+        if self.diffusivities and not self.arrays.has_profiles:
             raise DataError("diffusion blurs garnet zoning, and there are no profiles")
-        if self.has_diffusion and self.arrays.has_sections:
+        if self.diffusivities and self.arrays.has_sections:
             raise DataError(
                 "diffusion needs the radii of all grains, and sections leave them open: use "
                 "profiles through the centres"
             )
-        if self.has_diffusion and not self.law.has_clock:
+        if self.diffusivities and not self.law.has_clock:
             raise FitError(
                 f"diffusion needs time, which growth_law='{self.law.name}' does not hold: take "
                 "growth_law='arrhenius'"
@@ -196,7 +205,7 @@ class Histories(InverseProblem):
             self.resolved,
             self.noise,
             self.options["smoothing"],
-            self.has_diffusion,
+            self.diffusivities,
         )
 
     def _choose_method(self) -> tuple[str, str]:

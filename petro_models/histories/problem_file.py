@@ -10,7 +10,7 @@ from petro_models.configuration_schema import Key, Kind, Values
 from petro_models.errors import ConfigurationError, nearest
 from petro_models.histories.data import join
 from petro_models.histories.growth import LAWS
-from petro_models.histories.problem import CLOCKS, SWITCH
+from petro_models.histories.problem import CLOCKS, DIFFUSION
 from petro_models.histories.sections import join_profiles
 from petro_models.histories.smoothing import SMOOTHINGS
 from petro_models.io.equilibrium_tables import read_equilibrium_table
@@ -30,7 +30,11 @@ PROBLEM = {
     "smoothing": Key(
         schema.one_of(SMOOTHINGS), "timeless", f"of the path, one of {', '.join(SMOOTHINGS)}"
     ),
-    "diffusion": Key(schema.one_of(SWITCH), "off", "blur zoning by diffusion after growth"),
+    "diffusion": Key(
+        schema.one_of(DIFFUSION),
+        "off",
+        f"blurs zoning after growth, with the diffusivities of one of {', '.join(DIFFUSION[1:])}",
+    ),
     "nodes": Key(schema.TEXT, "48", "nodes of the path, as text"),
 }
 

@@ -8,6 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from petro_models.errors import DataError, nearest
+from petro_models.histories.blurring import shell_places
 from petro_models.histories.data import GROWN_BULK, garnet_profiles, table_bulk, zone_ages
 from petro_models.histories.growth import arrhenius_slowness
 from petro_models.histories.sections import off_centre
@@ -17,7 +18,7 @@ from petro_models.thermodynamics.tables import COMPONENTS, EquilibriumTable, Met
 N_TIMES = 4001
 FINE_SHELLS, FINE_STEPS = 200, 400
 """Of the diffusion in simulated grains: far finer than those of the model."""
-_SHELL_MIDDLES = (np.arange(FINE_SHELLS) + 0.5) / FINE_SHELLS
+_SHELL_PLACES = shell_places(FINE_SHELLS)
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def simulate_history(
         exact = table.read(values[0], values[1], values[3], method=interpolation)
         if diffusion:
             history = (scaled, time, temperature, pressure, removed)
-            growth = np.interp(offset[grain] + rim * _SHELL_MIDDLES, coordinate, scaled)
+            growth = np.interp(offset[grain] + rim * _SHELL_PLACES, coordinate, scaled)
             exact = exact + _change_by_diffusion(table, history, growth, rim, radius)
         error = noise * generator.normal(size=exact.shape)
         noisy = exact + error - exact * error.sum(axis=1, keepdims=True)
@@ -287,7 +288,7 @@ def _change_by_diffusion(
     history
         Scaled time, time (Myr), temperature (C), pressure (kbar) and removed garnet of the path.
     growth
-        Scaled times at which the shells grew.
+        Scaled times at which the shells and the rim grew.
     rim_um, radius_um
         Of the grain and of the analyses.
     """
@@ -296,11 +297,12 @@ def _change_by_diffusion(
     grown = table.read(*at)
     step = np.linspace(0, scaled.size - 1, FINE_STEPS + 1).round().astype(int)
     edges = rim_um * np.linspace(0.0, 1.0, FINE_SHELLS + 1)
-    formation = np.interp(growth, scaled, time)
-    after = diffuse(grown, edges, time[step], temperature[step], pressure[step], formation)
-    change = np.asarray(after) - grown
-    middles = rim_um * _SHELL_MIDDLES
-    return np.stack([np.interp(radius_um, middles, column) for column in change.T], axis=-1)
+    formation = np.interp(growth[:-1], scaled, time)
+    path = time[step], temperature[step], pressure[step]
+    after = diffuse(grown[:-1], edges, *path, formation, grown[-1])
+    change = np.append(np.asarray(after), grown[-1:], axis=0) - grown
+    places = rim_um * _SHELL_PLACES
+    return np.stack([np.interp(radius_um, places, column) for column in change.T], axis=-1)
 
 
 def _path(path: str | Path) -> Path:

@@ -87,7 +87,7 @@ def own_checks(problem: "Histories", fit: xr.DataTree) -> list[Check]:
     if problem.law.has_clock:
         found += [_clock(problem, fit), _unseen_time(derived)]
     if arrays.has_profiles:
-        found += [_diffusion(problem, derived), *_fractionation(problem)]
+        found += [_diffusion(problem, fit, derived), *_fractionation(problem)]
     return found
 
 
@@ -296,7 +296,7 @@ def _unseen_time(derived: xr.Dataset) -> Check:
     )
 
 
-def _diffusion(problem: "Histories", derived: xr.Dataset) -> Check:
+def _diffusion(problem: "Histories", fit: xr.DataTree, derived: xr.Dataset) -> Check:
     """Tell whether diffusion matters on the median path, and whether it is in the model."""
     hottest = float(derived["peak_temperature_C"].sel(statistic="q95"))
     if not problem.law.has_clock:
@@ -313,9 +313,15 @@ def _diffusion(problem: "Histories", derived: xr.Dataset) -> Check:
     temperature, pressure = (
         median[f"axis_{name}"].to_numpy()[first] for name in ("temperature_C", "pressure_kbar")
     )
-    verdict = diffusion_matters(_spacing(problem), time, temperature, pressure)
-    if problem.has_diffusion:
-        return Check("diffusion", "PASS", f"in the model; {verdict.message}")
+    spacing = _spacing(problem)
+    if problem.diffusivities:
+        factor = _diffusivity_factor(problem, fit)
+        verdict = diffusion_matters(
+            spacing, factor[1] * time, temperature, pressure, problem.diffusivities
+        )
+        found = "{1:.2g} ({0:.2g} to {2:.2g}) times the published ones".format(*factor)
+        return Check("diffusion", "PASS", f"in the model, diffusivities {found}; {verdict.message}")
+    verdict = diffusion_matters(spacing, time, temperature, pressure)
     if not verdict.matters:
         return Check("diffusion", "PASS", verdict.message)
     return Check(
@@ -324,6 +330,14 @@ def _diffusion(problem: "Histories", derived: xr.Dataset) -> Check:
         verdict.message,
         "fit with Histories(..., diffusion=True) and compare",
     )
+
+
+def _diffusivity_factor(problem: "Histories", fit: xr.DataTree) -> np.ndarray:
+    """Give the 5, 50 and 95 % quantiles of the diffusivities over the published ones."""
+    name = "diffusivity_factor"
+    known = problem.priors.is_known(name)
+    values = problem.priors.known(name) if known else fit["posterior"][name].to_numpy()
+    return np.quantile(values, (0.05, 0.5, 0.95))
 
 
 def _spacing(problem: "Histories") -> float:

@@ -10,9 +10,10 @@ their faces, so that each cation is conserved to rounding.
 
 Checked in tests: the closed-form sphere (Crank 1975, eq. 6.18) for one diffusivity, the same in the
 eigenvectors of D for four, mass balance, gradients by finite differences, the comparison of the
-coefficient sets that Chu & Ague (2015) print in their abstract, and a garnet grown and diffused by
-THERIA_G: its Mn is met to 0.0001 with the same constants less the activation volume, which that
-program evidently leaves out (with it, diffusion at 9 kbar is half as fast).
+coefficient sets that Chu & Ague (2015) print in their abstract, and garnets grown and diffused by
+THERIA_G in touch with the matrix: all four cations are met to 0.001 with the same constants less
+the activation volume, which that program evidently leaves out (with it, diffusion at 9 kbar is half
+as fast). In its larger garnets, whose cores hold Mn, that program does not conserve Mn.
 """
 
 from dataclasses import dataclass
@@ -58,8 +59,9 @@ def diffuse(
         (shell,) when each shell had grown; before that it neither gives nor takes. None: the whole
         garnet is there from the start.
     rim_fractions
-        (4,) composition that the surface is held at by the matrix once the garnet is complete, or
-        None for a closed garnet.
+        (4,) composition that the matrix holds the surface at once the garnet is complete. While it
+        grows, its surface then is what the next shell will grow as: both are in equilibrium with
+        the matrix. None: a closed garnet.
     coefficients
         Self-diffusivities.
 
@@ -112,9 +114,9 @@ def _diffuse(
 
     def advance(current: jax.Array, step: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
         begin, end, middle_C, middle_kbar = step
-        open_share = _open_share(grown, begin, end, edges.shape[0] - 1)
+        there = _share_there(grown, begin, end, edges.shape[0] - 1)
         after = diffuse_step(
-            current, edges, end - begin, middle_C, middle_kbar, open_share, surface, coefficients
+            current, edges, end - begin, middle_C, middle_kbar, there, surface, coefficients
         )
         return after, None
 
@@ -129,7 +131,7 @@ def diffuse_step(
     duration_Myr: Array,
     temperature_C: Array,
     pressure_kbar: Array,
-    open_share: Array = 1.0,
+    share_there: Array = 1.0,
     rim_fractions: jax.Array | None = None,
     coefficients: Diffusivities = CHAKRABORTY_GANGULY_1992,
 ) -> jax.Array:
@@ -143,8 +145,8 @@ def diffuse_step(
         (shell + 1,) radii of the faces.
     duration_Myr, temperature_C, pressure_kbar
         Scalars.
-    open_share
-        Share of the step that each outer face of a shell is open for, (shell,) or one number.
+    share_there
+        Share of the step that each shell has grown for, (shell,) or one number.
     rim_fractions
         (4,) composition at the surface, or None for a closed garnet.
 
@@ -160,14 +162,18 @@ def diffuse_step(
     at_face = (fractions + neighbour) / 2.0
     D_face = (diffusivity + jnp.concatenate([diffusivity[1:], diffusivity[-1:]])) / 2.0
     matrix = _interdiffusion(at_face[:, 1:], D_face)
-    share = jnp.broadcast_to(jnp.asarray(open_share, dtype=fractions.dtype), edges_um[1:].shape)
-    strength = share * _face_conductance(edges_um, rim_fractions is None)
-    coupling = strength[:, None, None] * matrix * duration_Myr
+    share = jnp.broadcast_to(jnp.asarray(share_there, dtype=fractions.dtype), edges_um[1:].shape)
+    # A closed garnet's outermost shell exchanges with none; before the matrix, with what is to be.
+    partner = share if rim_fractions is not None else jnp.append(share[1:], 0.0)
+    inner = jnp.append(0.0, share[1:])
+    strength = _face_conductance(edges_um)[:, None, None] * matrix * duration_Myr
+    before = jnp.concatenate([jnp.zeros_like(strength[:1]), strength[:-1]])
     after = _solve_blocks(
         fractions[:, 1:],
-        coupling,
+        inner[:, None, None] * before,
+        partner[:, None, None] * strength,
         (edges_um[1:] ** 3 - edges_um[:-1] ** 3) / 3.0,
-        None if rim_fractions is None else rim_fractions[1:],
+        outer[-1, 1:],
     )
     almandine = 1.0 - after.sum(axis=1, keepdims=True)
     return jnp.concatenate([almandine, after], axis=1)
@@ -298,23 +304,20 @@ def _check_shells(edges_um: Array, time_Myr: Array) -> None:
             )
 
 
-def _open_share(
+def _share_there(
     grown: jax.Array | None, begin: jax.Array, end: jax.Array, shells: int
 ) -> jax.Array:
-    """Give the share of a step for which the outer face of each shell has garnet on both sides."""
+    """Give the share of a step that each shell has grown for."""
     if grown is None:
         return jnp.ones(shells)
-    # A face opens when the shell outside it has grown; the surface when the last shell has.
-    opens = jnp.concatenate([grown[1:], grown[-1:]])
-    return jnp.clip((end - opens) / (end - begin), 0.0, 1.0)
+    return jnp.clip((end - grown) / (end - begin), 0.0, 1.0)
 
 
-def _face_conductance(edges_um: jax.Array, closed: bool) -> jax.Array:
-    """Give area / distance of the outer face of each shell, over 4 pi; 0 at a closed surface."""
+def _face_conductance(edges_um: jax.Array) -> jax.Array:
+    """Give area / distance of the outer face of each shell, over 4 pi."""
     centres = (edges_um[1:] + edges_um[:-1]) / 2.0
     distance = jnp.concatenate([jnp.diff(centres), edges_um[-1:] - centres[-1:]])
-    conductance = edges_um[1:] ** 2 / distance
-    return conductance.at[-1].set(0.0) if closed else conductance
+    return edges_um[1:] ** 2 / distance
 
 
 def _interdiffusion(fractions: jax.Array, diffusivity: jax.Array) -> jax.Array:
@@ -327,9 +330,10 @@ def _interdiffusion(fractions: jax.Array, diffusivity: jax.Array) -> jax.Array:
 
 def _solve_blocks(
     fractions: jax.Array,
-    coupling: jax.Array,
+    inner: jax.Array,
+    outer: jax.Array,
     volume: jax.Array,
-    surface: jax.Array | None,
+    surface: jax.Array,
 ) -> jax.Array:
     """Solve the block-tridiagonal system of one implicit step, differentiably.
 
@@ -337,19 +341,16 @@ def _solve_blocks(
     ----------
     fractions
         (shell, 3) before the step.
-    coupling
-        (shell, 3, 3) conductance times duration of each outer face.
+    inner, outer
+        (shell, 3, 3) conductance times duration of each shell's inner and outer face.
     volume
         (shell,) volume over 4 pi.
     surface
-        (3,) composition that the last face is held at, or None.
+        (3,) composition beyond the last face.
     """
-    inner = jnp.concatenate([jnp.zeros_like(coupling[:1]), coupling[:-1]])
-    diagonal = volume[:, None, None] * jnp.eye(3) + inner + coupling
-    right = volume[:, None] * fractions
-    if surface is not None:
-        right = right.at[-1].add(coupling[-1] @ surface)
-    upper = coupling.at[-1].set(0.0)
+    diagonal = volume[:, None, None] * jnp.eye(3) + inner + outer
+    right = (volume[:, None] * fractions).at[-1].add(outer[-1] @ surface)
+    upper = outer.at[-1].set(0.0)
 
     def multiply(x: jax.Array) -> jax.Array:
         below = jnp.concatenate([jnp.zeros_like(x[:1]), x[:-1]])

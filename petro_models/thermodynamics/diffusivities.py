@@ -117,3 +117,10 @@ CHU_AGUE_2015 = Diffusivities(
     cell_slope_per_nm=_four(457.2, 340.3, 302.9, 686.7),
 )
 """Contrib. Mineral. Petrol. 170, 25."""
+
+PUBLISHED = {
+    "chakraborty_ganguly_1992": CHAKRABORTY_GANGULY_1992,
+    "carlson_2006": CARLSON_2006,
+    "chu_ague_2015": CHU_AGUE_2015,
+}
+"""The sets by the names that options take, the default first."""
