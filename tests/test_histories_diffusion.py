@@ -16,7 +16,6 @@ from petro_models.histories.problem import Histories
 from petro_models.histories.simulate import simulate_history
 from petro_models.thermodynamics.bundled import bundled_table
 from petro_models.thermodynamics.diffusion import diffuse
-from petro_models.thermodynamics.diffusivities import CHAKRABORTY_GANGULY_1992
 
 ROCK = {
     "n_grains": 1,
@@ -47,10 +46,10 @@ def grain() -> tuple[np.ndarray, ...]:
 def test_grains_are_blurred_as_the_solver_blurs_each_alone() -> None:
     fractions, edges, formation, time, heat, load = grain()
     both = blurring.blur(fractions, edges, formation, time, heat, load)
-    path = blurring.stepped(time, heat, load, CHAKRABORTY_GANGULY_1992)
     for row in range(2):
         grown, surface = fractions[row, :-1], fractions[row, -1]
-        alone = diffuse(grown, edges[row], *path, formation[row], surface)
+        path = time, heat, load
+        alone = diffuse(grown, edges[row], *path, formation[row], surface, steps=blurring.STEPS)
         np.testing.assert_allclose(both[row, :-1], alone - grown, atol=1e-12)
         np.testing.assert_array_equal(both[row, -1], 0.0)
     change = np.abs(np.asarray(both)).max(axis=(1, 2))

@@ -19,14 +19,11 @@ from petro_models.thermodynamics.diffusion import diffuse
 from petro_models.thermodynamics.diffusivities import (
     CHAKRABORTY_GANGULY_1992,
     Diffusivities,
-    self_diffusivity,
 )
 
 SHELLS = 48
 STEPS = 20
 """Steps in time: doubling them moves a core whose Mn falls by 0.15 by 0.0007."""
-TYPICAL = (0.7, 0.1, 0.15, 0.05)
-"""A garnet whose Fe says how fast diffusion is along a path."""
 
 
 def shell_arrays(arrays: HistoryArrays) -> HistoryArrays:
@@ -79,35 +76,13 @@ def blur(
     jax.Array
         (grain, shell + 1, component) what is added by the last time; nothing at the surface.
     """
-    path = stepped(time_Myr, temperature_C, pressure_kbar, coefficients)
+    path = time_Myr, temperature_C, pressure_kbar
 
     def one(grown: jax.Array, edges: jax.Array, formation: jax.Array) -> jax.Array:
-        after = diffuse(grown[:-1], edges, *path, formation, grown[-1], coefficients)
+        after = diffuse(grown[:-1], edges, *path, formation, grown[-1], coefficients, STEPS)
         return jnp.concatenate([after, grown[-1:]]) - grown
 
     return jax.vmap(one)(fractions, edges_um, formation_Myr)
-
-
-def stepped(
-    time_Myr: Any, temperature_C: Any, pressure_kbar: Any, coefficients: Diffusivities
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Give the path at the ends of steps, fine both in time and where the rock is hot.
-
-    Growth slows where the rock is hottest and diffusion fastest: steps of equal growth are too
-    coarse there, and steps of equal time would waste half their number on the cold.
-    """
-    D = self_diffusivity(
-        temperature_C[:, None], pressure_kbar[:, None], np.array(TYPICAL), coefficients
-    )[:, 0]
-    spent = jnp.diff(time_Myr)
-    walked = spent * (D[1:] + D[:-1])
-    shares = jnp.cumsum(spent) / spent.sum() + jnp.cumsum(walked) / walked.sum()
-    progress = jnp.append(0.0, shares)
-    level = progress[-1] * np.linspace(0.0, 1.0, STEPS + 1)
-    times, heat, load = (
-        jnp.interp(level, progress, curve) for curve in (time_Myr, temperature_C, pressure_kbar)
-    )
-    return times, heat, load
 
 
 def at_radii(values: Any, share_of_rim: Any, grain: np.ndarray, xp: Any) -> Any:

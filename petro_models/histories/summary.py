@@ -319,8 +319,9 @@ def _diffusion(problem: "Histories", fit: xr.DataTree, derived: xr.Dataset) -> C
         verdict = diffusion_matters(
             spacing, factor[1] * time, temperature, pressure, problem.diffusivities
         )
-        found = "{1:.2g} ({0:.2g} to {2:.2g}) times the published ones".format(*factor)
-        return Check("diffusion", "PASS", f"in the model, diffusivities {found}; {verdict.message}")
+        found = "{1:.2g} ({0:.2g} to {2:.2g}) times those of ".format(*factor)
+        finding = f"in the model, diffusivities {found}{problem.diffusivities.name}"
+        return Check("diffusion", "PASS", f"{finding}; {verdict.distances}")
     verdict = diffusion_matters(spacing, time, temperature, pressure)
     if not verdict.matters:
         return Check("diffusion", "PASS", verdict.message)

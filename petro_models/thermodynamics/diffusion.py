@@ -31,6 +31,9 @@ from petro_models.thermodynamics.diffusivities import (
     self_diffusivity,
 )
 
+TYPICAL = (0.7, 0.1, 0.15, 0.05)
+"""A garnet, X_alm, X_prp, X_grs, X_sps, where none is at hand."""
+
 
 def diffuse(
     fractions: Array,
@@ -41,6 +44,7 @@ def diffuse(
     formation_Myr: Array | None = None,
     rim_fractions: Array | None = None,
     coefficients: Diffusivities = CHAKRABORTY_GANGULY_1992,
+    steps: int | None = None,
 ) -> jax.Array:
     """Blur the growth zoning of a spherical garnet over a temperature-time path.
 
@@ -52,9 +56,9 @@ def diffuse(
     edges_um
         (shell + 1,) radii of the shells' faces, from 0 (or the inner radius) to the rim.
     time_Myr
-        (step + 1,) increasing times.
+        (time,) increasing times.
     temperature_C, pressure_kbar
-        (step + 1,) conditions at those times.
+        (time,) conditions at those times.
     formation_Myr
         (shell,) when each shell had grown; before that it neither gives nor takes. None: the whole
         garnet is there from the start.
@@ -64,6 +68,8 @@ def diffuse(
         the matrix. None: a closed garnet.
     coefficients
         Self-diffusivities.
+    steps
+        Of the solver; None: as many as the path has.
 
     Returns
     -------
@@ -77,9 +83,10 @@ def diffuse(
 
     Notes
     -----
-    Backward Euler with diffusivities at the middle of each step: first order in time, never
-    oscillating. With 40 steps, a path that flattens Mn in the core from 0.22 to 0.06 is met to
-    0.004 (the limit of many steps), a milder one correspondingly better.
+    Backward Euler in steps of equal ``integral of D dt`` (of Fe in a typical garnet), whatever the
+    times: fine where it is hot, and smooth in the path and in when the shells grew. First order,
+    never oscillating. With 40 steps, a path that flattens Mn in the core from 0.22 to 0.06 is met
+    to 0.004 (the limit of many steps), a milder one correspondingly better.
     """
     _check_shells(edges_um, time_Myr)
     return _diffuse(
@@ -91,10 +98,11 @@ def diffuse(
         formation_Myr,
         rim_fractions,
         coefficients,
+        np.size(time_Myr) - 1 if steps is None else steps,
     )
 
 
-@partial(jax.jit, static_argnames="coefficients")
+@partial(jax.jit, static_argnames=("coefficients", "steps"))
 def _diffuse(
     fractions: jax.Array,
     edges_um: Array,
@@ -104,6 +112,7 @@ def _diffuse(
     formation_Myr: Array | None,
     rim_fractions: Array | None,
     coefficients: Diffusivities,
+    steps: int,
 ) -> jax.Array:
     edges, times, heat, load = (
         jnp.asarray(values, dtype=fractions.dtype)
@@ -112,17 +121,30 @@ def _diffuse(
     grown = None if formation_Myr is None else jnp.asarray(formation_Myr, dtype=fractions.dtype)
     surface = None if rim_fractions is None else jnp.asarray(rim_fractions, dtype=fractions.dtype)
 
+    typical = _typical(heat, load, coefficients)
+    walked = jnp.append(0.0, jnp.cumsum(jnp.diff(times) * (typical[1:] + typical[:-1]) / 2.0))
+    grown_at = None if grown is None else jnp.interp(grown, times, walked)
+
     def advance(current: jax.Array, step: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
         begin, end, middle_C, middle_kbar = step
-        there = _share_there(grown, begin, end, edges.shape[0] - 1)
+        there = _share_there(grown_at, begin, end, edges.shape[0] - 1)
+        duration = (end - begin) / _typical(middle_C, middle_kbar, coefficients)
         after = diffuse_step(
-            current, edges, end - begin, middle_C, middle_kbar, there, surface, coefficients
+            current, edges, duration, middle_C, middle_kbar, there, surface, coefficients
         )
         return after, None
 
-    middle_C, middle_kbar = (heat[:-1] + heat[1:]) / 2.0, (load[:-1] + load[1:]) / 2.0
-    final, _ = jax.lax.scan(advance, fractions, (times[:-1], times[1:], middle_C, middle_kbar))
+    ends = walked[-1] * np.linspace(0.0, 1.0, steps + 1)
+    middle = (ends[1:] + ends[:-1]) / 2.0
+    conditions = [jnp.interp(middle, walked, values) for values in (heat, load)]
+    final, _ = jax.lax.scan(advance, fractions, (ends[:-1], ends[1:], *conditions))
     return final
+
+
+def _typical(temperature_C: Array, pressure_kbar: Array, coefficients: Diffusivities) -> jax.Array:
+    """Give the diffusivity of Fe in a typical garnet, of the conditions' shape."""
+    each = jnp.asarray(temperature_C)[..., None], jnp.asarray(pressure_kbar)[..., None]
+    return jnp.asarray(self_diffusivity(*each, np.array(TYPICAL), coefficients))[..., 0]
 
 
 def diffuse_step(
@@ -183,7 +205,7 @@ def diffusion_length_um(
     time_Myr: Array,
     temperature_C: Array,
     pressure_kbar: Array,
-    fractions: Array = (0.7, 0.1, 0.15, 0.05),
+    fractions: Array = TYPICAL,
     coefficients: Diffusivities = CHAKRABORTY_GANGULY_1992,
 ) -> np.ndarray:
     """Give ``sqrt(integral of D dt)`` of each cation over a path, in um.
@@ -235,14 +257,17 @@ class DiffusionVerdict:
         Distance between analyses.
     matters
         Whether the length exceeds the spacing.
+    distances
+        Length and spacing in words.
     message
-        The same in a sentence.
+        The same with the verdict, in a sentence.
     """
 
     length_um: float
     cation: str
     spacing_um: float
     matters: bool
+    distances: str
     message: str
 
 
@@ -284,11 +309,14 @@ def diffusion_matters(
         if matters
         else "the profile is still that of growth"
     )
-    message = (
+    distances = (
         f"{cation} travels {lengths[fastest]:.3g} um on this path (up to {hottest:.0f} degC), "
-        f"analyses stand {spacing_um:.3g} um apart: {verdict} ({coefficients.name})."
+        f"analyses stand {spacing_um:.3g} um apart"
     )
-    return DiffusionVerdict(float(lengths[fastest]), cation, spacing_um, matters, message)
+    message = f"{distances}: {verdict} ({coefficients.name})."
+    return DiffusionVerdict(
+        float(lengths[fastest]), cation, spacing_um, matters, distances, message
+    )
 
 
 def _check_shells(edges_um: Array, time_Myr: Array) -> None:
@@ -307,7 +335,7 @@ def _check_shells(edges_um: Array, time_Myr: Array) -> None:
 def _share_there(
     grown: jax.Array | None, begin: jax.Array, end: jax.Array, shells: int
 ) -> jax.Array:
-    """Give the share of a step that each shell has grown for."""
+    """Give the share of a step that each shell has grown for, all in ``integral of D dt``."""
     if grown is None:
         return jnp.ones(shells)
     return jnp.clip((end - grown) / (end - begin), 0.0, 1.0)
