@@ -70,8 +70,15 @@ def figures(fit: xr.DataTree, pressure: Any, temperature: Any) -> dict[str, Any]
             f"{letter} worst": round(float(np.abs(error).max()), 2),
             f"{letter} covered": round(float(((low <= truth) & (truth <= high)).mean()), 3),
             f"{letter} mean width of the band": round(float((high - low).mean()), 3),
+            f"{letter} interval score": round(interval_score(low, high, truth), 3),
         }
     return found | sampler(fit, checks)
+
+
+def interval_score(low: np.ndarray, high: np.ndarray, truth: np.ndarray) -> float:
+    """Score 90 % bands, less is better (Gneiting & Raftery 2007, J. Am. Stat. Assoc. 102, 43)."""
+    outside = np.maximum(low - truth, 0) + np.maximum(truth - high, 0)
+    return float((high - low + outside / 0.05).mean())
 
 
 def sampler(fit: xr.DataTree, checks: Checks) -> dict[str, Any]:
@@ -325,7 +332,7 @@ def theria_diffusion() -> Iterator[tuple[str, Any]]:
         if factor is not None:
             problem.priors["diffusivity_factor"] = factor
         with timed(record):
-            fit = problem.fit(draws=1000, tune=500, chains=2, seed=1)
+            fit = problem.fit(draws=1000, tune=1000, chains=4, seed=1)
         record |= figures(fit, truth["P_kbar"], truth["T_C"]) | nearness(fit, truth)
         yield f"diffusion {name}", record
 
