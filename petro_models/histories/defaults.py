@@ -118,7 +118,7 @@ def _diffusion() -> dict[str, PriorSpecification]:
             Prior("LogNormal", mu=0.0, sigma=LOG_SD_OF_DIFFUSIVITY),
             (),
             "diffusivities of all cations over the published ones",
-            "0.2 to 5 with 90 %: at 600 degC the published sets differ by more, up to a "
+            "0.2 to 5 with 90 %: at 600 degC the published sets differ by more, several "
             "hundredfold in garnets rich in Mn and Ca",
             "Chakraborty & Ganguly 1992, Contrib. Mineral. Petrol. 111, 74-86; Carlson 2006, Am. "
             "Mineral. 91, 1-11; Chu & Ague 2015, Contrib. Mineral. Petrol. 170, 25",
