@@ -134,11 +134,16 @@ def intervals(prediction: xr.Dataset, spots: xr.Dataset, classes: np.ndarray) ->
     measured = spots["wt_percent"].sel(oxide=oxides).to_numpy()
     low, high = (prediction[f"predicted_{end}"].to_numpy() for end in ("low", "high"))
     inside = (measured >= low) & (measured <= high)
-    penalty = np.maximum(low - measured, 0) + np.maximum(measured - high, 0)
     found = {f"coverage, {name}": float(inside[classes == name].mean()) for name in set(classes)}
     found["coverage, all"] = float(inside.mean())
-    found["interval score, wt%"] = float((high - low + 2 / 0.1 * penalty).mean())
+    found["interval score, wt%"] = interval_score(low, high, measured)
     return found
+
+
+def interval_score(low: np.ndarray, high: np.ndarray, truth: np.ndarray) -> float:
+    """Score 90 % intervals, less is better (Gneiting & Raftery 2007, J. Am. Stat. Assoc. 102)."""
+    penalty = np.maximum(low - truth, 0) + np.maximum(truth - high, 0)
+    return float((high - low + 2 / 0.1 * penalty).mean())
 
 
 def modes(maps: xr.Dataset, spots: xr.Dataset, seeds: xr.Dataset) -> dict[str, dict[str, float]]:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from alps_cross_validation import interval_score
 
 from petro_models import Prior
 from petro_models.histories.data import garnet_profiles
@@ -73,12 +74,6 @@ def figures(fit: xr.DataTree, pressure: Any, temperature: Any) -> dict[str, Any]
             f"{letter} interval score": round(interval_score(low, high, truth), 3),
         }
     return found | sampler(fit, checks)
-
-
-def interval_score(low: np.ndarray, high: np.ndarray, truth: np.ndarray) -> float:
-    """Score 90 % bands, less is better (Gneiting & Raftery 2007, J. Am. Stat. Assoc. 102, 43)."""
-    outside = np.maximum(low - truth, 0) + np.maximum(truth - high, 0)
-    return float((high - low + outside / 0.05).mean())
 
 
 def sampler(fit: xr.DataTree, checks: Checks) -> dict[str, Any]:

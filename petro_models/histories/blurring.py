@@ -42,9 +42,9 @@ def shell_places(shells: int) -> np.ndarray:
     return np.append((np.arange(shells) + 0.5) / shells, 1.0)
 
 
-def shell_edges_um(rim_radius_um: Any) -> Any:
+def shell_edges_um(rim_radius_um: Any, shells: int = SHELLS) -> Any:
     """Give the radii of the shells' faces, (grain, shell + 1)."""
-    return rim_radius_um[:, None] * np.linspace(0.0, 1.0, SHELLS + 1)
+    return rim_radius_um[:, None] * np.linspace(0.0, 1.0, shells + 1)
 
 
 def blur(
@@ -55,6 +55,7 @@ def blur(
     temperature_C: Any,
     pressure_kbar: Any,
     coefficients: Diffusivities = CHAKRABORTY_GANGULY_1992,
+    steps: int = STEPS,
 ) -> jax.Array:
     """Give what diffusion changes in several grains over one path, in touch with the matrix (JAX).
 
@@ -70,6 +71,8 @@ def blur(
         The path, (time).
     coefficients
         Self-diffusivities.
+    steps
+        Of the solver.
 
     Returns
     -------
@@ -79,7 +82,7 @@ def blur(
     path = time_Myr, temperature_C, pressure_kbar
 
     def one(grown: jax.Array, edges: jax.Array, formation: jax.Array) -> jax.Array:
-        after = diffuse(grown[:-1], edges, *path, formation, grown[-1], coefficients, STEPS)
+        after = diffuse(grown[:-1], edges, *path, formation, grown[-1], coefficients, steps)
         return jnp.concatenate([after, grown[-1:]]) - grown
 
     return jax.vmap(one)(fractions, edges_um, formation_Myr)
@@ -99,9 +102,10 @@ def at_radii(values: Any, share_of_rim: Any, grain: np.ndarray, xp: Any) -> Any:
     xp
         Namespace of arrays.
     """
-    middle = share_of_rim * SHELLS - 0.5
+    last = values.shape[1] - 2
+    middle = share_of_rim * (last + 1) - 0.5
     # From the last middle to the rim is half a shell.
-    place = middle + xp.clip(middle - (SHELLS - 1), 0.0, 0.5)
-    index = xp.clip(xp.floor(place), 0, SHELLS - 1).astype("int64")
+    place = middle + xp.clip(middle - last, 0.0, 0.5)
+    index = xp.clip(xp.floor(place), 0, last).astype("int64")
     share = xp.clip(place - index, 0.0, 1.0)[:, None]
     return (1 - share) * values[grain, index] + share * values[grain, index + 1]

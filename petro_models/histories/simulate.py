@@ -8,11 +8,10 @@ import pandas as pd
 import xarray as xr
 
 from petro_models.errors import DataError, nearest
-from petro_models.histories.blurring import shell_places
+from petro_models.histories.blurring import at_radii, blur, shell_edges_um, shell_places
 from petro_models.histories.data import GROWN_BULK, garnet_profiles, table_bulk, zone_ages
 from petro_models.histories.growth import arrhenius_slowness
 from petro_models.histories.sections import off_centre
-from petro_models.thermodynamics.diffusion import diffuse
 from petro_models.thermodynamics.tables import COMPONENTS, EquilibriumTable, Method
 
 N_TIMES = 4001
@@ -295,14 +294,12 @@ def _change_by_diffusion(
     scaled, time, temperature, pressure, removed = history
     at = [np.interp(growth, scaled, curve) for curve in (pressure, temperature, removed)]
     grown = table.read(*at)
-    step = np.linspace(0, scaled.size - 1, FINE_STEPS + 1).round().astype(int)
-    edges = rim_um * np.linspace(0.0, 1.0, FINE_SHELLS + 1)
+    edges = shell_edges_um(np.array([rim_um]), FINE_SHELLS)
     formation = np.interp(growth[:-1], scaled, time)
-    path = time[step], temperature[step], pressure[step]
-    after = diffuse(grown[:-1], edges, *path, formation, grown[-1])
-    change = np.append(np.asarray(after), grown[-1:], axis=0) - grown
-    places = rim_um * _SHELL_PLACES
-    return np.stack([np.interp(radius_um, places, column) for column in change.T], axis=-1)
+    path = time, temperature, pressure
+    change = blur(grown[None], edges, formation[None], *path, steps=FINE_STEPS)
+    one_grain = np.zeros(radius_um.size, dtype=int)
+    return at_radii(np.asarray(change), radius_um / rim_um, one_grain, np)
 
 
 def _path(path: str | Path) -> Path:

@@ -126,9 +126,8 @@ def _diffuse(
     grown_at = None if grown is None else jnp.interp(grown, times, walked)
 
     def advance(current: jax.Array, step: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
-        begin, end, middle_C, middle_kbar = step
+        begin, end, duration, middle_C, middle_kbar = step
         there = _share_there(grown_at, begin, end, edges.shape[0] - 1)
-        duration = (end - begin) / _typical(middle_C, middle_kbar, coefficients)
         after = diffuse_step(
             current, edges, duration, middle_C, middle_kbar, there, surface, coefficients
         )
@@ -136,8 +135,10 @@ def _diffuse(
 
     ends = walked[-1] * np.linspace(0.0, 1.0, steps + 1)
     middle = (ends[1:] + ends[:-1]) / 2.0
-    conditions = [jnp.interp(middle, walked, values) for values in (heat, load)]
-    final, _ = jax.lax.scan(advance, fractions, (ends[:-1], ends[1:], *conditions))
+    middle_C, middle_kbar = (jnp.interp(middle, walked, values) for values in (heat, load))
+    duration = jnp.diff(ends) / _typical(middle_C, middle_kbar, coefficients)
+    steps_taken = ends[:-1], ends[1:], duration, middle_C, middle_kbar
+    final, _ = jax.lax.scan(advance, fractions, steps_taken)
     return final
 
 
