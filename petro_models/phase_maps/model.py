@@ -11,6 +11,9 @@ from petro_models.priors import Priors
 
 FORMULA_TOLERANCE = 0.01
 """Relative deviation of a phase from its formula; 0.1 wt% on top."""
+TRANSFER_FLOOR = 0.01
+"""Least error of what an axis moves (wt%): analyses resolve no less, and a trace that the axis of
+the counts does not carry could else move by as much as it varies, with either sign."""
 
 
 def phase_maps_model(observations: Observations, priors: Priors) -> pm.Model:
@@ -97,6 +100,6 @@ def _axis_composition(
     return pm.Normal(
         "axis_composition",
         mu=calibrated,
-        sigma=pt.sqrt((error * calibrated) ** 2 + 0.05**2),
+        sigma=pt.sqrt((error * calibrated) ** 2 + TRANSFER_FLOOR**2),
         dims=("axis_name", "oxide"),
     )
