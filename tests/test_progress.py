@@ -35,3 +35,15 @@ def test_a_bar_that_is_not_shown_still_says_in_the_log_where_it_ended(
         update(1.0, "10 of 10")
     assert "pixels: 10 of 10" in caplog.text
     assert "10 of 10" not in capsys.readouterr().out
+
+
+def test_a_bar_leaves_the_log_to_a_caller_who_has_more_to_say(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress.logger, "propagate", True)
+    with (
+        caplog.at_level(logging.INFO, progress.logger.name),
+        progress.bar("chains", show=False, log=False) as update,
+    ):
+        update(1.0, "10 of 10")
+    assert not caplog.text

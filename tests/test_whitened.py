@@ -4,6 +4,7 @@ import pymc as pm
 import pytest
 
 from petro_models.errors import FitError
+from petro_models.inference import chains as chains_of_a_kernel
 from petro_models.inference.nuts import sample_nuts
 from petro_models.inference.whitened import (
     TRAJECTORY,
@@ -145,6 +146,17 @@ def test_the_same_seed_gives_the_same_draws_and_every_chain_its_own(line, draws)
     assert draws.posterior.equals(again.posterior)
     slope = draws.posterior["slope"]
     assert not np.isin(slope.sel(chain=1), slope.sel(chain=0)).any()
+
+
+@pytest.mark.parametrize("chains", [1, 2])
+def test_draws_do_not_depend_on_the_blocks_that_chains_advance_by(curved, chains, monkeypatch):
+    settings = {"draws": 40, "tune": 30, "chains": chains, "seed": 3}
+    at_once = sample_whitened(curved, {}, **settings)
+    monkeypatch.setattr(chains_of_a_kernel, "BLOCK", 9)
+    in_blocks = sample_whitened(curved, {}, **settings)
+    assert at_once.posterior.equals(in_blocks.posterior)
+    assert at_once.sample_stats.equals(in_blocks.sample_stats)
+    assert at_once.posterior.sizes["draw"] == settings["draws"]
 
 
 def test_points_are_carried_to_natural_units_by_name(curved):

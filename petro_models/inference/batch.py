@@ -30,12 +30,12 @@ from petro_models.inference.batch_sampler import (
     item_seed,
     sample_members,
 )
+from petro_models.inference.chains import sampling_statistics
 from petro_models.inference.devices import choose_device, small_work
 from petro_models.inference.draws import Draws, posterior_dataset, quiet_libraries
 from petro_models.inference.lifting import Family, trace
 from petro_models.inference.nuts import Point, refuse_discrete
 from petro_models.inference.summit import Summit
-from petro_models.inference.whitened import sampling_statistics
 
 if TYPE_CHECKING:
     from petro_models.problem import InverseProblem

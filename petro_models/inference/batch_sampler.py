@@ -10,11 +10,12 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpyro.infer import HMC, NUTS
 
+from petro_models.inference.chains import advance
 from petro_models.inference.devices import devices_of_batch, seconds_of, small_work
 from petro_models.inference.lifting import Data, Lifted
 from petro_models.inference.nuts import Point
 from petro_models.inference.summit import Summit, find_summit
-from petro_models.inference.whitened import STATISTICS, TRAJECTORY
+from petro_models.inference.whitened import TRAJECTORY
 
 type Kernel = Literal["hmc", "nuts"]
 KERNELS: dict[str, type[HMC]] = {"hmc": HMC, "nuts": NUTS}
@@ -213,20 +214,17 @@ def _sampler(
 
     def sample(key: jax.Array, optimum: jax.Array, scale: jax.Array, data: Data) -> Any:
         kernel = _kernel(lambda z: lifted.negative(optimum + scale @ z, data), settings)
-
-        def advance(state: Any, _: None) -> tuple[Any, Any]:
-            state = kernel.sample(state, (), {})
-            return state, (state.z, tuple(getattr(state, name) for name in STATISTICS))
+        step = advance(kernel)
 
         def chain(chain_key: jax.Array) -> Any:
             start_key, own_key = jax.random.split(chain_key)
             origin = jax.random.normal(start_key, optimum.shape, optimum.dtype)
             state = kernel.init(own_key, settings.tune, origin, (), {})
-            state = jax.lax.fori_loop(0, settings.tune, lambda _, s: advance(s, None)[0], state)
-            z, statistics = jax.lax.scan(advance, state, length=settings.draws)[1]
+            state = jax.lax.fori_loop(0, settings.tune, lambda _, s: step(s, None)[0], state)
+            z, statistics = jax.lax.scan(step, state, length=settings.draws)[1]
             points = optimum + z @ scale.T
             values = jax.vmap(lambda point: lifted.constrain(point, data))(points)
-            return values, dict(zip(STATISTICS, statistics, strict=True))
+            return values, statistics
 
         return over(chain)(jax.random.split(key, settings.chains))
 

@@ -31,8 +31,13 @@ def is_watched() -> bool:
 
 
 @contextmanager
-def bar(description: str, show: bool) -> Iterator[Callable[[float, str], None]]:
-    """Show a bar from 0 to 1; yields ``update(fraction, message)``. Logs its end either way."""
+def bar(
+    description: str, show: bool, *, log: bool = True
+) -> Iterator[Callable[[float, str], None]]:
+    """Show a bar from 0 to 1; yields ``update(fraction, message)``. Logs its end either way.
+
+    Without `log` it does not: where the caller has more to say of the end.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
     console = Console(stderr=True)
     with Progress(*columns, TimeElapsedColumn(), console=console, disable=not show) as progress:
@@ -45,4 +50,5 @@ def bar(description: str, show: bool) -> Iterator[Callable[[float, str], None]]:
             progress.update(task, completed=fraction, note=message)
 
         yield update
-    logger.info("%s: %s", description, last)
+    if log:
+        logger.info("%s: %s", description, last)

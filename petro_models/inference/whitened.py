@@ -8,10 +8,9 @@ standard normal that the length of a good trajectory is known beforehand, HMC ta
 of NUTS or fewer, because NUTS doubles its trajectories until they turn back.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,16 +18,11 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 from jax.flatten_util import ravel_pytree
-from numpyro.infer import HMC, MCMC, NUTS
+from numpyro.infer import HMC, NUTS
 
+from petro_models.inference.chains import run_chains, sampling_statistics
 from petro_models.inference.compiled import CompiledModel, compile_model
-from petro_models.inference.devices import (
-    across_chains,
-    choose_device,
-    on,
-    seconds_of,
-    seconds_of_chains,
-)
+from petro_models.inference.devices import choose_device, seconds_of, seconds_of_chains
 from petro_models.inference.draws import Draws, posterior_dataset
 from petro_models.inference.nuts import Point, refuse_discrete
 from petro_models.inference.optimum import unconstrained
@@ -38,7 +32,6 @@ from petro_models.inference.summit import Summit, find_summit
 TRAJECTORY = 1.8
 """Length of HMC's trajectories, in standard deviations: a quarter turn of a standard normal is 1.6,
 after which a draw has forgotten the last; somewhat more serves directions wider than thought."""
-STATISTICS = ("diverging", "num_steps", "energy", "accept_prob", "potential_energy")
 
 
 @dataclass(frozen=True)
@@ -216,23 +209,15 @@ def _sample(
     device = choose_device(
         lambda: seconds_of_chains(laplace.seconds_a_gradient(), tune + draws, chains)
     )
-    sampler = MCMC(
+    z, statistics = run_chains(
         kernel,
-        num_warmup=tune,
-        num_samples=draws,
-        num_chains=chains,
-        chain_method=across_chains(device, chains),
-        progress_bar=progressbar,
+        np.random.default_rng(seed).normal(size=(chains, laplace.optimum.size)),
+        tune=tune,
+        draws=draws,
+        seed=seed,
+        device=device,
+        progressbar=progressbar,
     )
-    generator = np.random.default_rng(seed)
-    origin = generator.normal(size=(chains, laplace.optimum.size))
-    with on(device):
-        sampler.run(
-            jax.random.PRNGKey(seed),
-            init_params=jnp.asarray(origin if chains > 1 else origin[0]),
-            extra_fields=STATISTICS,
-        )
-        z = np.asarray(sampler.get_samples(group_by_chain=True))
     points = jax.lax.map(laplace.place, z.reshape(chains * draws, -1))
     values = {
         name: value.reshape(chains, draws, *value.shape[1:])
@@ -241,7 +226,7 @@ def _sample(
     posterior = posterior_dataset(model, values)
     return Draws(
         posterior=posterior,
-        sample_stats=sampling_statistics(sampler.get_extra_fields(group_by_chain=True), posterior),
+        sample_stats=sampling_statistics(statistics, posterior),
         sampler=f"{type(kernel).__name__} in Laplace-whitened coordinates "
         f"(numpyro {version('numpyro')})",
         notes={
@@ -295,18 +280,3 @@ def _negative(compiled: CompiledModel) -> Callable[[jax.Array], jax.Array]:
         return -(compiled.log_prior(position) + compiled.log_likelihood(position))
 
     return negative
-
-
-def sampling_statistics(fields: Mapping[str, Any], posterior: xr.Dataset) -> xr.Dataset:
-    """Give NumPyro's statistics (chain, draw) under this package's names."""
-    named = {
-        "diverging": np.asarray(fields["diverging"], bool),
-        "n_steps": np.asarray(fields["num_steps"], float),
-        "energy": np.asarray(fields["energy"], float),
-        "acceptance_rate": np.asarray(fields["accept_prob"], float),
-        "lp": -np.asarray(fields["potential_energy"], float),
-    }
-    return xr.Dataset(
-        {name: (("chain", "draw"), values) for name, values in named.items()},
-        {"chain": posterior["chain"], "draw": posterior["draw"]},
-    )
