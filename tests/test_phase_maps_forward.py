@@ -1,11 +1,14 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
-from scipy.stats import dirichlet
+from scipy.stats import beta, dirichlet
 
 from petro_models.phase_maps import forward
 from petro_models.phase_maps.anchors import find_anchors
 from petro_models.phase_maps.cells import (
     EVEN_EDGES,
+    LEAST_PART,
     MOST_COUNT_CELLS,
     PIXEL_EDGES,
     TAIL_STRETCH,
@@ -146,7 +149,8 @@ def test_mixed_cells_have_the_moments_of_mixtures_drawn_one_by_one(phases, gener
     )
     first_of_pair = int(np.flatnonzero(cells.pair_of_cell == 0)[0])
     half = np.zeros((DRAWS, 3))
-    half[:, 0] = generator.uniform(0, 0.5, size=DRAWS)
+    law = beta(0.5, 0.5)
+    half[:, 0] = law.ppf(generator.uniform(law.cdf(LEAST_PART), law.cdf(0.5), size=DRAWS))
     half[:, 1] = 1 - half[:, 0]
     all_three = generator.dirichlet(np.ones(3), size=DRAWS)
     for cell, fraction in {
@@ -197,17 +201,53 @@ def test_counting_adds_the_noise_of_one_pixel_or_of_an_average(averaged, generat
 # -- cells ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("edges", [(0.0, 1.0), EVEN_EDGES, PIXEL_EDGES, (0.0, 0.01, 1.0)])
-def test_cells_of_a_pair_add_up_to_a_uniform_fraction_wherever_it_is_cut(edges):
+def moments_between(low, high):
+    """Give probability, mean and variance of the fraction of a pair between two cuts."""
+    low, high = np.clip([low, high], LEAST_PART, 1 - LEAST_PART)
+    law = beta(0.5, 0.5)
+    raw = [law.expect(lambda f, n=n: f**n, lb=low, ub=high) for n in range(3)]
+    mean = raw[1] / raw[0]
+    whole = law.cdf(1 - LEAST_PART) - law.cdf(LEAST_PART)
+    return raw[0] / whole, mean, raw[2] / raw[0] - mean**2
+
+
+def test_a_straight_boundary_cuts_a_pixel_as_the_cells_of_a_pair_have_it(generator):
+    # Lines that meet the unit square anywhere, in any direction: by direction, as many as the
+    # square is wide across it.
+    angle = generator.uniform(0, np.pi / 2, 200_000)
+    across, up = np.cos(angle), np.sin(angle)
+    place = generator.uniform(size=angle.size) * (across + up)
+    corners = [place, place - across, place - up, place - across - up]
+    area = sum(
+        sign * np.maximum(corner, 0) ** 2
+        for sign, corner in zip((1, -1, -1, 1), corners, strict=True)
+    ) / (2 * across * up)
+    seen = (area > LEAST_PART) & (area < 1 - LEAST_PART)
+    edges = np.linspace(0, 1, 21)
+    found, _ = np.histogram(area[seen], edges, weights=(across + up)[seen])
+    found /= found.sum()
+    cells = make_cells(["a", "b"], edges=edges)
+    share = cells.share[cells.pair_of_cell == 0]
+    # The two laws differ by 0.014 at most, a uniform one by 0.038.
+    assert np.abs(np.cumsum(share - found)).max() < 0.017
+    assert np.abs(np.cumsum(0.05 - found)).max() > 0.035
+
+
+@pytest.mark.parametrize("edges", [(0.0, 1.0), EVEN_EDGES, PIXEL_EDGES, (0.0, 0.03, 1.0)])
+def test_cells_of_a_pair_add_up_to_the_same_law_wherever_it_is_cut(edges, generator):
     cells = make_cells(["a", "b", "c"], edges=edges)
+    expected = np.array([moments_between(*cut) for cut in pairwise(edges)])
     for pair, (j, k) in enumerate(cells.pairs):
         mine = cells.pair_of_cell == pair
-        share, mean = cells.share[mine], cells.fraction[mine]
-        assert share @ mean[:, j] == pytest.approx(1 / 2)
+        mean = cells.fraction[mine]
+        found = [cells.share[mine], mean[:, j], cells.spread[mine][:, j, j]]
+        np.testing.assert_allclose(np.transpose(found), expected, rtol=1e-5)
         np.testing.assert_allclose(mean[:, j] + mean[:, k], 1)
-        # Total variance: of the cells' means, and inside the cells; 1/12 for a uniform.
-        between = share @ (mean[:, j] - 0.5) ** 2
-        assert between + share @ cells.spread[mine][:, j, j] == pytest.approx(1 / 12)
+        drawn = cells.draw_fractions(np.flatnonzero(mine), 20_000, generator)
+        np.testing.assert_allclose(drawn.sum(axis=2), 1)
+        error = 5 * np.sqrt(expected[:, 2] / 20_000)
+        assert (np.abs(drawn[..., j].mean(axis=1) - expected[:, 1]) < error).all()
+        np.testing.assert_allclose(drawn[..., j].var(axis=1), expected[:, 2], rtol=0.05)
         np.testing.assert_allclose(cells.spread[mine][:, j, k], -cells.spread[mine][:, j, j])
         # Halfway between two middles both count alike, and at the ends the last cell alone.
         halfway = np.concatenate([[0.0], (mean[1:, j] + mean[:-1, j]) / 2, [1.0]])
@@ -298,7 +338,9 @@ def test_nodes_of_a_patch_integrate_the_fractions_as_densely_as_asked():
     weight = np.exp(pair.log_share)
     assert weight.sum() == pytest.approx(1)
     second = pair.fraction[:, 1] ** 2 + pair.spread[:, 1, 1]
-    assert weight @ second == pytest.approx(1 / 3)
+    _, mean, variance = moments_between(0, 1)
+    assert weight @ second == pytest.approx(mean**2 + variance)
+    assert (np.diff(pair.fraction[:, 1]) > 0).all()
     triple = triple_patch(4, (0, 2, 3), 12)
     weight = np.exp(triple.log_share)
     np.testing.assert_allclose(triple.fraction.sum(axis=1), 1)

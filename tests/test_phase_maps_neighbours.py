@@ -118,12 +118,13 @@ def test_relation_is_learnt_from_pixels_that_are_known_by_chance_only(generator)
     densities /= densities.max(axis=-1, keepdims=True)
     densities, cells = densities.astype(np.float32)[None], make_cells(["a", "b"], [])
     weight = np.array([0.5, 0.5, 1e-6])
-    share, found = first_guess(densities, weight / weight.sum(), meeting_kinds(cells))
+    weight /= weight.sum()
+    share, found = first_guess(densities, weight, meeting_kinds(cells))
     # Beside each other 2 of 3 meetings are alike, below each other all: 5 in 6, so 5/6 over 1/2;
     # the rounds, which start from 0.6 alike, end a little short of it.
     np.testing.assert_allclose(np.diag(found)[:2], 10 / 6, atol=0.1)
     np.testing.assert_allclose(share[:2], 0.5, atol=0.02)
-    learnt = fit_neighbourhood(densities, share, found, cells)
+    learnt = fit_neighbourhood(densities, share, found, weight, cells)
     said = log_odds(densities.reshape(-1, 3), learnt.share, learnt.relation)
     odds = learnt.strength * np.asarray(support(said.reshape(densities.shape)))[0]
     odds = (odds[..., 1] - odds[..., 0] + evidence)[1:-1, 1:-1]
@@ -185,9 +186,10 @@ def test_pixels_in_any_order_learn_nothing_from_each_other(few_counts, generator
         grid = problem.data["counts"].copy(data=pixels.T.reshape(problem.data["counts"].shape))
         share, relation, _ = learn_neighbourhood(engine, grid)
         told[name] = float((np.outer(share, share) * relation * np.log(relation)).sum())
-    # What a meeting tells of a cell, in nats; some hundreds of relations fit some chance.
+    # What a meeting tells of a cell, in nats; some hundreds of relations fit some chance, and
+    # that pure and mixed pixels occur as often as pixels alone say.
     assert told["in place"] > 1
-    assert told["shuffled"] < 0.05
+    assert told["shuffled"] < 0.08
 
 
 def test_neighbours_help_fractions_where_counts_are_few_and_stay_honest(few_counts):

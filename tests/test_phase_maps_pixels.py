@@ -8,7 +8,7 @@ from small_phase_maps import seeded_problem
 
 from petro_models import PhaseMaps
 from petro_models.phase_maps import pixels
-from petro_models.phase_maps.cells import TAIL_SHARE, TAIL_STRETCH, with_heavy_tails
+from petro_models.phase_maps.cells import LEAST_PART, TAIL_SHARE, TAIL_STRETCH, with_heavy_tails
 from petro_models.phase_maps.forward import SKEWNESS_ALLOWANCE, observed_counts, true_counts
 from petro_models.phase_maps.observations import flat_counts
 from petro_models.phase_maps.pixel_density import MapParameters
@@ -147,10 +147,12 @@ def quadrature_nodes(setting, steps):
     tails = TAIL_SHARE * bool(cells.heavy_tailed)
     weights.append(weights[1] * tails)
     weights[1] *= 1 - tails
-    middle = (np.arange(steps) + 0.5) / steps
+    middle = LEAST_PART + (1 - 2 * LEAST_PART) * (np.arange(steps) + 0.5) / steps
+    share = stats.beta.pdf(middle, 0.5, 0.5)
+    share /= share.sum()
     for number, (j, other) in enumerate(cells.pairs):
         fractions += list(np.outer(middle, np.eye(k)[j]) + np.outer(1 - middle, np.eye(k)[other]))
-        weights += [setting.weights[k + number] / steps] * steps
+        weights += (setting.weights[k + number] * share).tolist()
     if cells.triples:
         n = 60
         inside = [(i, j, n - i - j) for i in range(1, n) for j in range(1, n - i)]

@@ -10,9 +10,9 @@ comes from expectation maximisation over pairs of pixels. Then R and the strengt
 pseudo-likelihood of the map, the product over pixels of the density of a pixel's counts given its
 neighbours: neighbours repeat each other, which pairs cannot know. Where counts are few, those of a
 pixel that holds little of a second phase are those of a pure one, and neighbours could do without
-such pixels: so cells of pairs are to occur in proportion to their width, as the model has it. Those
-at the corners and those beyond the nearest, given numbers of their own, added little on simulated
-maps.
+such pixels: so pure and mixed pixels are to occur as often as pixels alone say, and the fractions
+of mixed ones as the model has them. Pixels at the corners and those beyond the nearest, given
+numbers of their own, added little on simulated maps.
 
 References
 ----------
@@ -44,9 +44,11 @@ FIRST_ALIKE = 0.2
 FIRST_STRENGTH = 0.7
 RELATION_SD = 0.5
 """How far the logarithm of a relation may lie from the first guess."""
-EVENNESS = 0.05
-"""How much of a pixel seen to be mixed stands behind the proportions of the cells of pairs: enough
-that none of them vanishes, so little that a map may show other proportions."""
+PROPORTIONS = 1.0
+"""How many pixels, for each of the map, stand behind how often pure and mixed ones occur. On
+simulated maps of 100, 300 and 1,000 counts this scored best: with 0.05, too few were mixed, and of
+those that seemed pure by 0.6 only 0.45 were; with 50, what pixels alone say, to within a hundredth
+of the map, was taken for certain."""
 CLOSE_ENOUGH = 1e-6
 """Relative change of the pseudo-likelihood that ends the fit."""
 FEWEST_BLOCKS = 8
@@ -118,7 +120,7 @@ def learn_neighbourhood(engine: PixelEngine, counts: xr.DataArray) -> Neighbourh
     densities, cells = np.stack(blocks), engine.state.observations.cells
     share, relation = first_guess(densities, weight, meeting_kinds(cells, by_side=True))
     with on(engine.device):
-        return fit_neighbourhood(densities, share, relation, cells)
+        return fit_neighbourhood(densities, share, relation, weight, cells)
 
 
 def cell_weight(engine: PixelEngine) -> np.ndarray:
@@ -208,7 +210,11 @@ def first_guess(
 
 
 def fit_neighbourhood(
-    densities: np.ndarray, share: np.ndarray, relation: np.ndarray, cells: Cells
+    densities: np.ndarray,
+    share: np.ndarray,
+    relation: np.ndarray,
+    weight: np.ndarray,
+    cells: Cells,
 ) -> Neighbourhood:
     """Fit relation and strength by pseudo-likelihood, from pixels that have all their neighbours.
 
@@ -218,6 +224,8 @@ def fit_neighbourhood(
         As in `first_guess`.
     share, relation
         From there: where the fit starts, and what it keeps near.
+    weight
+        As in `first_guess`.
     cells
         Of the pass.
     """
@@ -226,7 +234,7 @@ def fit_neighbourhood(
     kind = meeting_kinds(cells)
     _, place = np.unique(kind, return_index=True)
     first = np.append(np.log(relation.ravel()[place]), FIRST_STRENGTH)
-    parts = (densities, share, first, *_widths(cells))
+    parts = (densities, share, first, *_proportions(densities, weight, cells))
     on_device = [jnp.asarray(part, jnp.float32) for part in parts]
 
     def both(unknowns: np.ndarray) -> tuple[float, np.ndarray]:
@@ -239,20 +247,26 @@ def fit_neighbourhood(
     return Neighbourhood(share, np.exp(found[:-1])[kind], float(found[-1]))
 
 
-def _widths(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
-    """Sort the cells of pairs by the larger fraction: which is where, and their proportions.
+def _proportions(
+    densities: np.ndarray, weight: np.ndarray, cells: Cells
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sort cells by the larger fraction, and tell how often each sort occurs by pixels alone.
 
     Returns
     -------
-    sort, width
-        1 where a cell is of a sort (sort, cell + 1), and its width, all adding up to one (sort,).
+    sort, occurring
+        1 where a cell is of a sort (sort, cell + 1), and the share of pixels that are (sort,).
     """
-    pairs = np.flatnonzero(cells.pair_of_cell >= 0)
-    larger = cells.fraction[pairs].max(axis=1).round(6)
-    sort = np.zeros((len(np.unique(larger)), len(cells.class_of_cell) + 1))
-    sort[np.unique(larger, return_inverse=True)[1], pairs] = 1.0
-    width = sort[:, :-1] @ cells.share
-    return sort, width / width.sum()
+    alone = densities.reshape(-1, len(weight)) * weight
+    alone = (alone / alone.sum(axis=1, keepdims=True)).mean(axis=0)
+    larger = np.append(cells.fraction.max(axis=1).round(6), -1.0)
+    larger[:-1][(cells.pair_of_cell < 0) & ~cells.is_pure] = -1.0
+    sort = (np.unique(larger)[:, None] == larger).astype(float)
+    of_pairs = sort[:, :-1] @ np.where(cells.pair_of_cell >= 0, cells.share, 0.0)
+    occurring = sort @ alone
+    paired = of_pairs > 0
+    occurring[paired] = occurring[paired].sum() * of_pairs[paired] / of_pairs.sum()
+    return sort, occurring
 
 
 @jax.jit
@@ -264,11 +278,11 @@ def _misfit(
     share: jax.Array,
     first: jax.Array,
     sort: jax.Array,
-    width: jax.Array,
+    known: jax.Array,
 ) -> jax.Array:
     """Give the mean negative log pseudo-likelihood of pixels, and what is known before, per pixel.
 
-    That is where the relations start from, and in which proportions the cells of pairs occur.
+    That is where the relations start from, and how often each sort of cells occurs.
     """
     said = log_odds(densities.reshape(-1, len(share)), share, jnp.exp(unknowns[:-1])[kind])
     inner = support(said.reshape(densities.shape))[:, 1:-1, 1:-1].reshape(-1, len(share))
@@ -278,9 +292,8 @@ def _misfit(
     misfit = (logsumexp(prior, axis=1, keepdims=True) - evidence).mean()
     away = (unknowns - first)[:-1] / RELATION_SD
     occurring = sort @ jnp.exp(prior + log_density - evidence).mean(axis=0)
-    mixed = occurring.sum()
-    uneven = (width * jnp.log(width * mixed / jnp.maximum(occurring, 1e-9))).sum()
-    return misfit + 0.5 * (away**2).sum() / len(inner) + EVENNESS * mixed * uneven
+    unlike = (known * (jnp.log(known + 1e-9) - jnp.log(occurring + 1e-9))).sum()
+    return misfit + 0.5 * (away**2).sum() / len(inner) + PROPORTIONS * unlike
 
 
 @jax.jit
