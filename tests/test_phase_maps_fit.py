@@ -80,7 +80,7 @@ def test_compositions_of_phases_with_spots_are_recovered_within_their_errors(ans
     # Of 18 numbers, some near zero where analyses are cut off, none beyond 4 sd, 9 of 10 within 2.
     assert float(ratio.max()) < 4
     assert float((ratio < 2).mean()) > 0.8
-    assert float((np.abs(error) / (truth["phase_composition"] + 1)).max()) < 0.05
+    assert float((np.abs(error) / (truth["phase_composition"] + 1)).max()) < 0.06
 
 
 def test_a_phase_known_by_its_formula_alone_is_mapped_and_quantified(answers, truth, problem):

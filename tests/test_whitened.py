@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pymc as pm
@@ -5,6 +7,7 @@ import pytest
 
 from petro_models.errors import FitError
 from petro_models.inference import chains as chains_of_a_kernel
+from petro_models.inference import whitened
 from petro_models.inference.nuts import sample_nuts
 from petro_models.inference.whitened import (
     TRAJECTORY,
@@ -139,6 +142,24 @@ def test_hmc_goes_a_set_way_in_few_steps_and_finds_the_exact_normal(line, exact)
     assert_draws_are_of_the_exact_normal(drawn, exact)
     assert float(drawn.sample_stats["n_steps"].max()) <= 4
     assert drawn.notes["trajectory"] == TRAJECTORY
+
+
+@pytest.mark.parametrize("chains", [1, 4])
+def test_hmc_measures_the_curvature_anew_where_the_first_misleads(line, exact, chains, monkeypatch):
+    def misled(*arguments):
+        laplace = fit_laplace(*arguments)
+        return replace(laplace, scale=laplace.scale * np.array([12.0, 1.0]))
+
+    monkeypatch.setattr(whitened, "fit_laplace", misled)
+    drawn = sample_hmc(line, {}, draws=1000, chains=chains, seed=3)
+    assert drawn.notes["curvature_measured_anew"]
+    assert float(drawn.sample_stats["n_steps"].max()) <= 4
+    assert_draws_are_of_the_exact_normal(drawn, exact)
+    # As it is, without.
+    monkeypatch.setattr(whitened, "MANY_STEPS", np.inf)
+    slow = sample_hmc(line, {}, draws=200, chains=chains, seed=3)
+    assert "curvature_measured_anew" not in slow.notes
+    assert float(slow.sample_stats["n_steps"].mean()) > 8
 
 
 def test_the_same_seed_gives_the_same_draws_and_every_chain_its_own(line, draws):

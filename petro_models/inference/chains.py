@@ -6,6 +6,7 @@ flat, a bar can tell how far the chains are, and an interrupt is heard.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -20,6 +21,25 @@ from petro_models.inference.devices import across_chains, on
 STATISTICS = ("diverging", "num_steps", "energy", "accept_prob", "potential_energy")
 BLOCK = 50
 """Iterations of one call, at most."""
+
+
+@dataclass(frozen=True)
+class ChainDraws:
+    """What chains drew.
+
+    Attributes
+    ----------
+    z
+        Draws, (chain, draw, size).
+    statistics
+        The kernel's own by their names in NumPyro, (chain, draw).
+    complete
+        False if the chains gave up, and this is what they last came by.
+    """
+
+    z: np.ndarray
+    statistics: dict[str, np.ndarray]
+    complete: bool
 
 
 def advance(kernel: HMC) -> Callable[[Any, None], tuple[Any, tuple[jax.Array, dict[str, Any]]]]:
@@ -41,7 +61,8 @@ def run_chains(
     seed: int,
     device: jax.Device,
     progressbar: bool,
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    give_up: Callable[[dict[str, np.ndarray]], bool] = lambda _: False,
+) -> ChainDraws:
     """Run chains of a kernel side by side.
 
     Parameters
@@ -58,13 +79,8 @@ def run_chains(
         Where to run.
     progressbar
         Whether to show one.
-
-    Returns
-    -------
-    z
-        Draws, (chain, draw, size).
-    statistics
-        The kernel's own by their names in NumPyro, (chain, draw).
+    give_up
+        Told the statistics of the second block, says whether to stop there.
     """
     chains, iterations = len(origin), tune + draws
     blocks = -(-iterations // BLOCK)
@@ -88,9 +104,11 @@ def run_chains(
             kept.append(jax.tree.map(np.asarray, part))
             done = min((number + 1) * length, iterations)
             update(done / iterations, f"{done} of {iterations} iterations")
+            if number == 1 and give_up(kept[1][1]):
+                return ChainDraws(kept[1][0], kept[1][1], complete=False)
     z, statistics = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *kept)
     after = slice(tune, iterations)
-    return z[:, after], {name: value[:, after] for name, value in statistics.items()}
+    return ChainDraws(z[:, after], {n: v[:, after] for n, v in statistics.items()}, complete=True)
 
 
 def _mapped(device: jax.Device, chains: int) -> Callable[[Any], Any]:

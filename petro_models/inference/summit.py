@@ -163,6 +163,24 @@ def _hessian(value_and_gradient: ValueAndGradient, position: np.ndarray) -> np.n
     return (rows + rows.T) / 2
 
 
+def mean_scale(
+    value_and_gradient: ValueAndGradient, points: np.ndarray, scale: np.ndarray
+) -> np.ndarray:
+    """Give the scale that has the mean curvature at points of a posterior.
+
+    Parameters
+    ----------
+    value_and_gradient
+        Of minus the log density.
+    points
+        Flat points (point, size).
+    scale
+        A scale that is right in order of magnitude (size, size).
+    """
+    curvature = np.mean([_wide_hessian(value_and_gradient, at, scale) for at in points], axis=0)
+    return scale @ _root(curvature)[0]
+
+
 def _wide_hessian(
     value_and_gradient: ValueAndGradient, position: np.ndarray, scale: np.ndarray
 ) -> np.ndarray:

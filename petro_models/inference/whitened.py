@@ -10,7 +10,9 @@ of NUTS or fewer, because NUTS doubles its trajectories until they turn back.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +29,16 @@ from petro_models.inference.draws import Draws, posterior_dataset
 from petro_models.inference.nuts import Point, refuse_discrete
 from petro_models.inference.optimum import unconstrained
 from petro_models.inference.ridge import Ridge
-from petro_models.inference.summit import Summit, find_summit
+from petro_models.inference.summit import Summit, ValueAndGradient, find_summit, mean_scale
 
 TRAJECTORY = 1.8
 """Length of HMC's trajectories, in standard deviations: a quarter turn of a standard normal is 1.6,
 after which a draw has forgotten the last; somewhat more serves directions wider than thought."""
+MANY_STEPS = 8.0
+"""Steps of such a trajectory from which some direction is much narrower than thought: four or five
+serve a posterior that is near normal."""
+POINTS = 4
+"""At least so many draws are looked at to measure the curvature anew."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +49,14 @@ class Laplace(Summit):
     ----------
     compiled
         The model's JAX functions.
-    seconds_a_gradient
-        Measures what one gradient takes on the CPU.
+    descent
+        Minus the log density and its gradient at flat points.
     ridge
         Where the highest points for known values of one variable lie on a curve.
     """
 
     compiled: CompiledModel
-    seconds_a_gradient: Callable[[], float]
+    descent: ValueAndGradient
     ridge: Ridge | None = None
 
     def place(self, z: jax.Array) -> jax.Array:
@@ -63,6 +70,20 @@ class Laplace(Summit):
         restore = _restorer(self.compiled)
         values = jax.lax.map(lambda flat: self.compiled.constrain(restore(flat)), points)
         return {name: np.asarray(value) for name, value in values.items()}
+
+    def seconds_a_gradient(self) -> float:
+        """Measure what one gradient takes on the CPU."""
+        return seconds_of(lambda: self.descent(self.optimum))
+
+    def about(self, z: np.ndarray) -> "Laplace":
+        """Give the normal about the mean of points (point, size), with the mean curvature there.
+
+        The highest point may be no typical one: where a scatter may nearly vanish the density is
+        high, and what scatters seems wider there than it mostly is, or narrower.
+        """
+        points = np.asarray(self.optimum + z @ self.scale.T)
+        scale = mean_scale(self.descent, points, self.scale)
+        return replace(self, optimum=points.mean(axis=0), scale=scale)
 
     def draws(self, count: int, seed: int) -> dict[str, np.ndarray]:
         """Draw free variables by name from the approximation, (count, ...)."""
@@ -104,7 +125,7 @@ def fit_laplace(model: pm.Model, start: Point, along: str | None = None) -> Lapl
     laplace = Laplace(
         **vars(summit),
         compiled=compiled,
-        seconds_a_gradient=lambda: seconds_of(lambda: descent(summit.optimum)),
+        descent=descent,
     )
     if along is None:
         return laplace
@@ -143,7 +164,7 @@ def sample_whitened(
         As `fit_laplace` does.
     """
     laplace = fit_laplace(model, start, along)
-    kernel = NUTS(potential_fn=_potential(laplace), target_accept_prob=target_accept)
+    kernel = partial(NUTS, target_accept_prob=target_accept)
     notes = {"target_accept": target_accept}
     return _sample(model, laplace, kernel, draws, tune, chains, seed, progressbar, notes)
 
@@ -160,6 +181,9 @@ def sample_hmc(
     progressbar: bool = False,
 ) -> Draws:
     """Sample a model with NumPyro's HMC in whitened coordinates, trajectories `TRAJECTORY` long.
+
+    Where early draws show that the highest point is not typical of the posterior, the coordinates
+    are taken anew from the curvature where the chains are, and the chains start again.
 
     Parameters
     ----------
@@ -178,14 +202,16 @@ def sample_hmc(
         As `fit_laplace` does.
     """
     laplace = fit_laplace(model, start)
-    kernel = HMC(
-        potential_fn=_potential(laplace),
+    kernel = partial(
+        HMC,
         trajectory_length=TRAJECTORY,
         target_accept_prob=target_accept,
         adapt_mass_matrix=False,
     )
     notes = {"target_accept": target_accept, "trajectory": TRAJECTORY}
-    return _sample(model, laplace, kernel, draws, tune, chains, seed, progressbar, notes)
+    return _sample(
+        model, laplace, kernel, draws, tune, chains, seed, progressbar, notes, most_steps=MANY_STEPS
+    )
 
 
 def _potential(laplace: Laplace) -> Callable[[jax.Array], jax.Array]:
@@ -197,28 +223,39 @@ def _potential(laplace: Laplace) -> Callable[[jax.Array], jax.Array]:
 def _sample(
     model: pm.Model,
     laplace: Laplace,
-    kernel: HMC,
+    kernel: partial[HMC],
     draws: int,
     tune: int,
     chains: int,
     seed: int,
     progressbar: bool,
-    notes: dict[str, float],
+    notes: dict[str, Any],
+    most_steps: float = np.inf,
 ) -> Draws:
     """Run a kernel in whitened coordinates and give the draws in the model's."""
     device = choose_device(
         lambda: seconds_of_chains(laplace.seconds_a_gradient(), tune + draws, chains)
     )
-    z, statistics = run_chains(
-        kernel,
-        np.random.default_rng(seed).normal(size=(chains, laplace.optimum.size)),
+    run = partial(
+        run_chains,
+        origin=np.random.default_rng(seed).normal(size=(chains, laplace.optimum.size)),
         tune=tune,
         draws=draws,
         seed=seed,
         device=device,
         progressbar=progressbar,
     )
-    points = jax.lax.map(laplace.place, z.reshape(chains * draws, -1))
+    drawn = run(
+        kernel(potential_fn=_potential(laplace)),
+        give_up=lambda kept: float(kept["num_steps"].mean()) > most_steps,
+    )
+    if not drawn.complete:
+        notes = notes | {"curvature_measured_anew": True}
+        each = -(-POINTS // chains)
+        last = np.linspace(0, drawn.z.shape[1] - 1, each + 1).astype(int)[1:]
+        laplace = laplace.about(drawn.z[:, last].reshape(chains * each, -1))
+        drawn = run(kernel(potential_fn=_potential(laplace)))
+    points = jax.lax.map(laplace.place, drawn.z.reshape(chains * draws, -1))
     values = {
         name: value.reshape(chains, draws, *value.shape[1:])
         for name, value in laplace.constrained(points).items()
@@ -226,8 +263,8 @@ def _sample(
     posterior = posterior_dataset(model, values)
     return Draws(
         posterior=posterior,
-        sample_stats=sampling_statistics(statistics, posterior),
-        sampler=f"{type(kernel).__name__} in Laplace-whitened coordinates "
+        sample_stats=sampling_statistics(drawn.statistics, posterior),
+        sampler=f"{kernel.func.__name__} in Laplace-whitened coordinates "
         f"(numpyro {version('numpyro')})",
         notes={
             **notes,
