@@ -328,7 +328,7 @@ def _pair_parts(count: int, pair: tuple[int, int], turns: np.ndarray) -> Patch:
 
 def pair_patch(count: int, pair: tuple[int, int], nodes: int) -> Patch:
     """Give nodes along the fraction of the first phase of a pair, ascending, all as likely."""
-    first, last = _turn([LEAST_PART, 1 - LEAST_PART])
+    ((first, last),) = _cuts((0.0, 1.0))
     ends = np.linspace(first, last, nodes + 1)
     return _pair_parts(count, pair, np.array(list(pairwise(ends))))
 
