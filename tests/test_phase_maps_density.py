@@ -146,7 +146,7 @@ def phase_normals(problem, values):
 
 
 def cell_normals(problem, values, cells, noise_share):
-    """Give mean and covariance of observed counts and wt% in each cell, written with loops."""
+    """Give mean and covariance of evened counts and wt% in each cell, written with loops."""
     observed = problem.observations
     phase_mean, phase_covariance = phase_normals(problem, values)
     dead = observed.dead_share
@@ -161,12 +161,24 @@ def cell_normals(problem, values, cells, noise_share):
         squeeze = np.ones(len(mean))
         squeeze[:e] = (1 - seen * dead) ** 2
         covariance = squeeze[:, None] * covariance * squeeze
-        noise = (np.maximum(seen, 0.3) * squeeze[:e] + forward.SKEWNESS_ALLOWANCE) * noise_share
-        covariance[np.arange(e), np.arange(e)] += noise
+        expected = np.maximum(seen, 0.3)
+        middle, slope, counting = (np.asarray(x) for x in forward.evened_poisson(expected))
+        evened = (1 - noise_share) * expected ** (2 / 3) + noise_share * middle
+        bent = 2 / 9 / (expected + 0.45) ** (4 / 3) * np.diag(covariance)[:e]
+        evened = evened**2 / (evened + 0.5 * bent)
+        slopes = np.append(slope, np.ones(len(mean) - e))
+        covariance = slopes[:, None] * covariance * slopes
+        noise = counting * squeeze[:e] + slope**2 / 12
+        covariance[np.arange(e), np.arange(e)] += noise_share * noise
         meet = np.diag(fraction) - np.outer(fraction, fraction)
         wt = phase_mean[:, e:]
         covariance[e:, e:] += spot_density.STRADDLE**2 * wt.T @ meet @ wt
-        yield np.concatenate([seen, mean[e:]]), covariance
+        yield np.concatenate([evened, mean[e:]]), covariance
+
+
+def evened(counts):
+    """Give evened counts, and the log of their change per count, all elements together."""
+    return counts ** (2 / 3), np.log(2 / 3 / (counts + 0.2) ** (1 / 3)).sum(axis=-1)
 
 
 def cell_log_weights(values, cells):
@@ -183,8 +195,9 @@ def test_pixels_have_the_density_of_a_mixture_written_with_scipy(problem, point,
     observed, cells = problem.observations, cells_of_counts(problem.observations.cells)
     assert len(cells.share) == 3 + 1 + 3 * 16 + 64
     e = len(observed.dead_share)
+    counts, per_count = evened(observed.counts)
     parts = [
-        weight + multivariate_normal(mean[:e], covariance[:e, :e]).logpdf(observed.counts)
+        weight + multivariate_normal(mean[:e], covariance[:e, :e]).logpdf(counts) + per_count
         for weight, (mean, covariance) in zip(
             cell_log_weights(values, cells), cell_normals(problem, values, cells, 1.0), strict=True
         )
@@ -240,18 +253,22 @@ def test_spots_have_the_density_of_all_places_and_cells_enumerated(problem, poin
             if np.isnan(offset).any():
                 continue
             counts = observed.place_counts[s, place]
-            value = np.concatenate([counts, measured[there]])
+            even, per_count = evened(counts)
+            value = np.concatenate([even, measured[there]])
             alone, given = [], []
             for c, (mean, covariance) in enumerate(
                 normals[bool(observed.place_averaged[s, place])]
             ):
                 right = cells.fraction[c, observed.spot_label[s]]
                 full = multivariate_normal(mean[kept], covariance[np.ix_(kept, kept)])
-                alone.append(multivariate_normal(mean[:e], covariance[:e, :e]).logpdf(counts))
+                of_counts = multivariate_normal(mean[:e], covariance[:e, :e])
+                alone.append(of_counts.logpdf(even) + per_count)
                 label = np.log((1 - wrong) * right + wrong / k)
                 single = mean[e:], np.sqrt(np.diag(covariance)[e:])
                 cut_off = log_chance(measured, *single) - norm(*single).logpdf(measured)
-                given.append(full.logpdf(value) + cut_off[there].sum() - alone[-1] + label)
+                given.append(
+                    full.logpdf(value) - of_counts.logpdf(even) + cut_off[there].sum() + label
+                )
             alone.append(broad_counts.logpdf(counts).sum())
             # What no cell explains holds what its counts say, element by element.
             true = (counts / (1 - counts * observed.dead_share))[which]

@@ -7,6 +7,7 @@ priors are stated relative to these anchors, so that a rare class cannot drift t
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +15,13 @@ import numpy as np
 from jax.scipy.special import logsumexp
 
 from petro_models.phase_maps.cells import Cells, with_heavy_tails
-from petro_models.phase_maps.density import Frame, counting_cells, log_density
-from petro_models.phase_maps.forward import Array, counting_variance
+from petro_models.phase_maps.density import (
+    Frame,
+    counting_cells,
+    evened_frame,
+    log_density,
+)
+from petro_models.phase_maps.forward import Array, counting_variance, evened_counts, log_evening
 
 PIXELS = 16_000
 ITERATIONS = 40
@@ -140,10 +146,12 @@ def find_anchors(
     )
 
     def refined(
-        anchors: Anchors, covariance: np.ndarray, cells: Cells
+        anchors: Anchors, covariance: np.ndarray, cells: Cells, *, evened: bool = False
     ) -> tuple[Anchors, np.ndarray]:
         for _ in range(ITERATIONS):
-            responsibility = _responsibilities(anchors, covariance, cells, dead_share, values)
+            responsibility = _responsibilities(
+                anchors, covariance, cells, dead_share, values, evened=evened
+            )
             anchors, covariance = _update(
                 anchors,
                 covariance,
@@ -156,22 +164,25 @@ def find_anchors(
             )
         return anchors, covariance
 
+    # Tails are sought among counts as they are: evened, large ones lie nearer to the mean, and too
+    # few are left that nothing explains.
     anchors, covariance = refined(anchors, anchors.covariance(), cells)
-    before = _responsibilities(anchors, covariance, cells, dead_share, values)
+    before = _responsibilities(anchors, covariance, cells, dead_share, values, evened=False)
     seen = _seen_instead(anchors, before, cells, values, room, pointed_at)
     if np.isfinite(seen).any():
         first = np.where(np.isfinite(seen), seen, first)
         found = np.where(np.isfinite(seen), seen, anchors.intensity)
         anchors, covariance = refined(replace(anchors, intensity=found), covariance, cells)
-        before = _responsibilities(anchors, covariance, cells, dead_share, values)
+        before = _responsibilities(anchors, covariance, cells, dead_share, values, evened=False)
     zoned = np.flatnonzero(axes_at_most).tolist()
     wide = covariance + np.diag((WIDENED * sensitivity) ** 2)
     tails = _heavy_tails(anchors, before, wide, cells, dead_share, values, zoned)
     if tails.any():
         # Far pixels count in full, so that an axis points to them.
         covariance = np.where(tails[:, None, None], wide, covariance)
-        wider = with_heavy_tails(cells, np.flatnonzero(tails).tolist())
-        anchors, covariance = refined(replace(anchors, heavy_tailed=tails), covariance, wider)
+        cells = with_heavy_tails(cells, np.flatnonzero(tails).tolist())
+        anchors = replace(anchors, heavy_tailed=tails)
+    anchors, covariance = refined(anchors, covariance, cells, evened=True)
     return _with_axes(anchors, covariance, dead_share, axes_at_most)
 
 
@@ -203,7 +214,7 @@ def _initial_weights(cells: Cells) -> np.ndarray:
     return np.concatenate([np.full(count, 0.8 / count), np.full(rest, 0.2 / rest)])
 
 
-@jax.jit
+@partial(jax.jit, static_argnames="evened")
 def _cell_posterior(
     intensity: jnp.ndarray,
     covariance: jnp.ndarray,
@@ -214,10 +225,18 @@ def _cell_posterior(
     unknown: tuple[jnp.ndarray, jnp.ndarray, jnp.ndarray],
     dead_share: jnp.ndarray,
     values: jnp.ndarray,
+    *,
+    evened: bool,
 ) -> jnp.ndarray:
     true = intensity / (1 - intensity * dead_share)
-    moments = counting_cells(true, covariance, fraction, spread, dead_share, stretch)
-    inside = log_density(*moments, values, Frame(unknown[0], unknown[1])) + log_weight
+    moments = counting_cells(true, covariance, fraction, spread, dead_share, stretch, evened=evened)
+    if evened:
+        frame = evened_frame(unknown[0], unknown[1])
+        inside = log_density(*moments, evened_counts(values), frame)
+        inside = inside + log_evening(values)[:, None]
+    else:
+        inside = log_density(*moments, values, Frame(unknown[0], unknown[1]))
+    inside = inside + log_weight
     outside = unknown_log_density(values, unknown[0], unknown[1]) + unknown[2]
     both = jnp.concatenate([inside, outside[:, None]], axis=1)
     return jnp.exp(both - logsumexp(both, axis=1, keepdims=True))
@@ -229,8 +248,13 @@ def _responsibilities(
     cells: Cells,
     dead_share: np.ndarray,
     values: np.ndarray,
+    *,
+    evened: bool = True,
 ) -> np.ndarray:
-    """Give the probability of every cell, the unknown one last, (pixel, cell + 1)."""
+    """Give the probability of every cell, the unknown one last, (pixel, cell + 1).
+
+    Evened counts are normal in a cell, or else counts themselves.
+    """
     log_weight = np.log(anchors.class_weight)
     blocks = [
         _cell_posterior(
@@ -243,6 +267,7 @@ def _responsibilities(
             (anchors.unknown_mean, anchors.unknown_sd, log_weight[-1]),
             dead_share,
             block,
+            evened=evened,
         )
         for block in np.array_split(values, max(1, len(values) // 16_000))
     ]
@@ -290,7 +315,7 @@ def _heavy_tails(
     if not zoned or not unexplained.any():
         return found
     tailed = with_heavy_tails(cells, zoned)
-    after = _responsibilities(anchors, wide, tailed, dead_share, values)
+    after = _responsibilities(anchors, wide, tailed, dead_share, values, evened=False)
     for row, k in enumerate(zoned, start=len(cells.phases)):
         pure, wider = before[:, k], after[:, k] + after[:, row]
         gained = wider[unexplained].sum()

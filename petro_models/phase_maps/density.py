@@ -1,5 +1,7 @@
 """Log densities of pixels and spots under Gaussian cells, on JAX.
 
+Counts are evened first (`forward.evened_counts`), so that a normal density fits few of them too.
+
 The log density of a Gaussian is linear in the products of the values: all pixels against all cells
 is one product of two matrices, ``features(values) @ coefficients(cells)``, of which the first is
 data and computed once. Values are taken from a common origin in common units, so that the squares
@@ -14,7 +16,13 @@ import numpy as np
 from jax.scipy.linalg import cho_solve
 from jax.scipy.special import logsumexp
 
-from petro_models.phase_maps.forward import Array, mixed_moments, with_counting
+from petro_models.phase_maps.forward import (
+    Array,
+    evened_counts,
+    mixed_moments,
+    with_counting,
+    with_evened_counting,
+)
 
 LOG_TWO_PI = 1.8378770664093453
 
@@ -30,6 +38,11 @@ def frame_of(values: np.ndarray) -> Frame:
     """Take mean and standard deviation of values (n, d) as origin and unit; NaN are left out."""
     spread = np.nanstd(values, axis=0)
     return Frame(np.nanmean(values, axis=0), np.where(spread > 0, spread, 1.0))
+
+
+def evened_frame(mean: Array, sd: Array) -> Frame:
+    """Give the frame of evened counts from mean and standard deviation of counts (e,)."""
+    return Frame(evened_counts(mean), evened_counts(mean + sd) - evened_counts(mean))
 
 
 def features(values: Array, frame: Frame) -> Array:
@@ -106,6 +119,8 @@ def counting_cells(
     dead_share: Array,
     stretch: Array,
     noise_share: float = 1.0,
+    *,
+    evened: bool = False,
 ) -> tuple[Array, Array]:
     """Give mean and covariance of what is observed in every cell of fractions.
 
@@ -119,9 +134,12 @@ def counting_cells(
         As in `forward.with_counting`.
     stretch
         How many times wider the phases scatter in each cell (c,).
+    evened
+        Whether the moments are those of evened counts.
     """
     mixed = mixed_moments(mean, covariance, fraction, spread, stretch[:, None])
-    return with_counting(*mixed, dead_share, noise_share)
+    counting = with_evened_counting if evened else with_counting
+    return counting(*mixed, dead_share, noise_share)
 
 
 def place_log_density(

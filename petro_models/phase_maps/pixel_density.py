@@ -100,8 +100,8 @@ def phase_moments(
 
 
 def counts_frame(observations: Observations) -> density.Frame:
-    """Give origin and unit of the counts."""
-    return density.Frame(observations.anchors.unknown_mean, observations.anchors.unknown_sd)
+    """Give origin and unit of the evened counts."""
+    return density.evened_frame(observations.anchors.unknown_mean, observations.anchors.unknown_sd)
 
 
 def cell_log_weight(class_weight: Any, cells: Cells) -> jax.Array:
@@ -122,8 +122,12 @@ def pixel_log_density(
         cells.spread,
         observations.dead_share,
         cells.stretch,
+        evened=True,
     )
-    inside = density.log_density(*moments, counts, counts_frame(observations))
+    inside = density.log_density(
+        *moments, forward.evened_counts(counts), counts_frame(observations)
+    )
+    inside = inside + forward.log_evening(counts)[:, None]
     outside = unknown_log_density(counts, anchors.unknown_mean, anchors.unknown_sd)
     both = jnp.concatenate([inside, outside[:, None]], axis=1)
     return both + cell_log_weight(parameters.class_weight, cells)

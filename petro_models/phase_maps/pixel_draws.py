@@ -5,6 +5,7 @@ import xarray as xr
 
 from petro_models.errors import DataError
 from petro_models.phase_maps.derived import engine_at, make_engine, parameter_draws
+from petro_models.phase_maps.forward import evened_counts
 from petro_models.phase_maps.neighbourhood import Neighbourhood
 from petro_models.phase_maps.neighbours import NeighbourWeights, uses_neighbours
 from petro_models.phase_maps.pixel_rows import padded
@@ -147,10 +148,12 @@ def _draw_inside(
     cells = engine.state.observations.cells
     fraction = cells.draw_fractions(cell, PROPOSALS, generator)
     mean, covariance = engine.state.moments_at(
-        fraction.reshape(-1, fraction.shape[-1]), np.repeat(cells.stretch[cell], PROPOSALS)
+        fraction.reshape(-1, fraction.shape[-1]),
+        np.repeat(cells.stretch[cell], PROPOSALS),
+        evened=True,
     )
     factor = np.linalg.cholesky(covariance)
-    residual = np.repeat(counts, PROPOSALS, axis=0) - mean
+    residual = np.repeat(evened_counts(counts), PROPOSALS, axis=0) - mean
     white = np.linalg.solve(factor, residual[..., None])[..., 0]
     log_root = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
     weight = (-0.5 * (white**2).sum(axis=1) - log_root).reshape(length, PROPOSALS)

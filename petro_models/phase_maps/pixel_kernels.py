@@ -179,8 +179,8 @@ def coarse_pass(
     evidence
         Log density of the counts in the best cell, less its expectation (n,).
     """
-    inside = density.features(counts, frame) @ coarse.coefficients
-    outside = unknown_log_density(counts, *unknown)
+    inside = density.features(forward.evened_counts(counts), frame) @ coarse.coefficients
+    outside = unknown_log_density(counts, *unknown) - forward.log_evening(counts)
     both = jnp.concatenate([inside, outside[:, None]], axis=1) + coarse.log_weight
     weight = jnp.exp(both - both.max(axis=1, keepdims=True))
     posterior = weight / weight.sum(axis=1, keepdims=True)
@@ -215,7 +215,7 @@ def sum_of_fractions(
     neighbours: jax.Array | None = None,
 ) -> jax.Array:
     """Add up the cells' mean fractions over pixels, unknown ones left out of the mixture."""
-    inside = density.features(counts, frame) @ table + log_weight[:-1]
+    inside = density.features(forward.evened_counts(counts), frame) @ table + log_weight[:-1]
     if neighbours is not None:
         inside = inside + neighbours[:, :-1]
     weight = jnp.exp(inside - inside.max(axis=1, keepdims=True))
@@ -241,7 +241,8 @@ def integrate(
     cell). Gives the columns of `PixelAnswers`.
     """
     rest = (posterior * nodes.outside)[:, :-1]
-    log_node = density.features(counts, frame) @ nodes.coefficients + nodes.log_weight
+    evened = forward.evened_counts(counts)
+    log_node = density.features(evened, frame) @ nodes.coefficients + nodes.log_weight
     if neighbours is not None:
         log_node = log_node + neighbours @ nodes.near
     share = jnp.exp(log_node - log_node.max(axis=1, keepdims=True))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +11,16 @@ import numpy as np
 from petro_models.phase_maps import density
 from petro_models.phase_maps.cells import MANY_PHASES, Patch, pair_patch, triple_patch
 from petro_models.phase_maps.observations import Observations
-from petro_models.phase_maps.pixel_density import MapParameters, cell_log_weight, phase_moments
+from petro_models.phase_maps.pixel_density import (
+    MapParameters,
+    cell_log_weight,
+    counts_frame,
+    phase_moments,
+)
 from petro_models.phase_maps.pixel_kernels import BeyondAxes, Coarse, Nodes, Outside
 
-_counting_cells, _coefficients = jax.jit(density.counting_cells), jax.jit(density.coefficients)
+_counting_cells = jax.jit(density.counting_cells, static_argnames="evened")
+_coefficients = jax.jit(density.coefficients)
 POSITION_BINS = 4
 """Bins of the fraction over which positions along axes are taken as smooth."""
 SAME = 1e-6
@@ -49,9 +56,8 @@ class MapState:
 
     @cached_property
     def frame(self) -> density.Frame:
-        """The units in which counts are squared."""
-        anchors = self.observations.anchors
-        return density.Frame(anchors.unknown_mean, anchors.unknown_sd)
+        """The units in which evened counts are squared."""
+        return counts_frame(self.observations)
 
     @cached_property
     def _phases(self) -> tuple[np.ndarray, np.ndarray]:
@@ -106,25 +112,36 @@ class MapState:
     @cached_property
     def moments(self) -> tuple[jax.Array, jax.Array]:
         """Mean and covariance of the counts in every cell (c, e), (c, e, e)."""
-        return density.counting_cells(
-            *phase_moments(self.parameters, self.observations),
-            self.observations.cells.fraction,
-            self.observations.cells.spread,
-            self.observations.dead_share,
-            self.observations.cells.stretch,
-        )
+        return density.counting_cells(*self._of_cells)
+
+    @cached_property
+    def evened_moments(self) -> tuple[jax.Array, jax.Array]:
+        """Mean and covariance of the evened counts in every cell (c, e), (c, e, e)."""
+        return density.counting_cells(*self._of_cells, evened=True)
+
+    @property
+    def _of_cells(self) -> tuple[Any, Any, Any, Any, Any, Any]:
+        cells = self.observations.cells
+        dead = self.observations.dead_share
+        return (*self._phases, cells.fraction, cells.spread, dead, cells.stretch)
 
     def moments_at(
-        self, fraction: np.ndarray, stretch: np.ndarray, spread: np.ndarray | None = None
+        self,
+        fraction: np.ndarray,
+        stretch: np.ndarray,
+        spread: np.ndarray | None = None,
+        *,
+        evened: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Give moments of the counts at fractions (g, k), the phases' scatter stretched.
 
-        The fractions are exact, or have a `spread` (g, k, k).
+        The fractions are exact, or have a `spread` (g, k, k). The counts may be `evened`.
         """
         if spread is None:
             spread = np.zeros((len(fraction), fraction.shape[1], fraction.shape[1]))
+        dead = self.observations.dead_share
         found = _counting_cells(
-            self.mean, self.covariance, fraction, spread, self.observations.dead_share, stretch
+            self.mean, self.covariance, fraction, spread, dead, stretch, evened=evened
         )
         return np.asarray(found[0]), np.asarray(found[1])
 
@@ -132,7 +149,7 @@ class MapState:
 def coarse_cells(state: MapState) -> Coarse:
     """Prepare the cells for `coarse_pass`."""
     cells = state.observations.cells
-    mean, covariance = state.moments
+    mean, covariance = state.evened_moments
     size = mean.shape[1]
     log_root = 0.5 * np.linalg.slogdet(np.asarray(covariance))[1]
     n_cells = len(cells.class_of_cell)
@@ -248,7 +265,8 @@ def _nodes(
     outside = np.ones(len(state.observations.cells.class_of_cell) + 1)
     outside[cells], outside[-1] = 0.0, 0.0
     wider = state.observations.cells.stretch @ near
-    mean, covariance = state.moments_at(fraction, wider, patch.spread)
+    mean, _ = state.moments_at(fraction, wider, patch.spread)
+    evened = state.moments_at(fraction, wider, patch.spread, evened=True)
     own = fraction[:, members]
     bins = _bins(own, n_corners)
     mean_of_bin = bins.T / bins.sum(axis=0)[:, None]
@@ -263,7 +281,7 @@ def _nodes(
     drift = np.einsum("gb,bqe,gbe->gq", bins, gain, bin_mean[None] - mean[:, None])
     upto, width, lowest = _spans(own, n_corners)
     parts = (
-        _coefficients(mean, covariance, state.frame),
+        _coefficients(*evened, state.frame),
         patch.log_share,
         near[cells],
         _averages(own, fraction[:, axis_phase[axes]], bins, drift),

@@ -12,11 +12,10 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from petro_models.inference.devices import choose_device
-from petro_models.phase_maps import density
+from petro_models.phase_maps import density, forward
 from petro_models.phase_maps.cells import cells_of_pixels
 from petro_models.phase_maps.observations import Observations
 from petro_models.phase_maps.pixel_density import MapParameters
@@ -213,7 +212,7 @@ class PixelEngine:
         What neighbours add to the log weight of each cell (n, c + 1) is nothing if None.
         """
         state = replace(self.state, parameters=parameters)
-        table = density.coefficients(*state.moments, state.frame)
+        table = density.coefficients(*state.evened_moments, state.frame)
         total = np.zeros(len(state.composition))
         for start in range(0, len(counts), TILE):
             block = padded(np.asarray(counts[start : start + TILE], dtype=float), TILE)
@@ -236,8 +235,8 @@ class PixelEngine:
         self, counts: np.ndarray, neighbours: np.ndarray | None = None
     ) -> np.ndarray:
         """Give the log probability of every cell of every pixel, unknown ones left out (n, c)."""
-        table = density.coefficients(*self.state.moments, self.state.frame)
-        inside = density.features(jnp.asarray(counts), self.state.frame) @ table
+        table = density.coefficients(*self.state.evened_moments, self.state.frame)
+        inside = density.features(forward.evened_counts(counts), self.state.frame) @ table
         inside = inside + self.state.log_weight[:-1]
         if neighbours is not None:
             inside = inside + neighbours[:, :-1]

@@ -31,8 +31,8 @@ class Surroundings(NamedTuple):
     Attributes
     ----------
     moments
-        Mean and covariance of counts and composition in every cell, where the counts are of one
-        pixel and where they are averaged.
+        Mean and covariance of evened counts and composition in every cell, where the counts are of
+        one pixel and where they are averaged.
     counts
         Log density of the counts at every place in every cell, the unknown one last (s w, c + 1).
     emission
@@ -55,7 +55,7 @@ def spot_cells(
     observations: Observations,
     noise_share: float,
 ) -> tuple[jax.Array, jax.Array]:
-    """Give mean and covariance of counts and composition together in every cell."""
+    """Give mean and covariance of evened counts and composition together in every cell."""
     cells = observations.cells
     n_elements = len(observations.dead_share)
     mean, covariance = phase_moments(parameters, observations, spots)
@@ -67,6 +67,7 @@ def spot_cells(
         observations.dead_share,
         cells.stretch,
         noise_share,
+        evened=True,
     )
     # The spot and the pixel see somewhat different fractions where phases meet.
     meet = cells.fraction[:, :, None] * np.eye(cells.fraction.shape[1])
@@ -188,20 +189,19 @@ def _place_densities(
     composition = value[row // n_places][:, pattern]
     below = observations.found_nothing[row // n_places][:, pattern]
     middle, width = (part[pattern] for part in broad_composition(observations))
-    marginal = density.log_density(
-        mean[:, :n_elements],
-        covariance[:, :n_elements, :n_elements],
-        counts,
-        counts_frame(observations),
+    evened, frame = forward.evened_counts(counts), counts_frame(observations)
+    per_count = forward.log_evening(counts)[:, None]
+    marginal = per_count + density.log_density(
+        mean[:, :n_elements], covariance[:, :n_elements, :n_elements], evened, frame
     )
     if not pattern.all():
         kept = np.concatenate([np.ones(n_elements, dtype=bool), pattern]).nonzero()[0]
         mean, covariance = mean[:, kept], covariance[:, kept[:, None], kept]
     frame = density.Frame(
-        np.concatenate([anchors.unknown_mean, middle]), np.concatenate([anchors.unknown_sd, width])
+        jnp.concatenate([frame.origin, middle]), jnp.concatenate([frame.unit, width])
     )
-    joint = density.log_density(
-        mean, covariance, jnp.concatenate([counts, composition], axis=1), frame
+    joint = per_count + density.log_density(
+        mean, covariance, jnp.concatenate([evened, composition], axis=1), frame
     )
     # Oxides of which nothing was found are taken to tell little of each other.
     sd = jnp.sqrt(jnp.diagonal(covariance[:, n_elements:, n_elements:], axis1=1, axis2=2))
@@ -280,6 +280,7 @@ def _draw_analyses(
     here = counts[np.arange(len(counts)), place]
     mean, sd = (np.asarray(x) for x in unknown_composition(here[unknown], spots, observations))
     drawn[unknown] = mean + sd * generator.normal(size=mean.shape)
+    evened = np.asarray(forward.evened_counts(here))
     kind_of_spot = averaged[np.arange(len(counts)), place]
     for kind, (mean, covariance) in enumerate(moments):
         regular = ~mistaken & ~unknown & (kind_of_spot == bool(kind))
@@ -287,7 +288,7 @@ def _draw_analyses(
             mine = np.flatnonzero(regular & (cell == index))
             cross = covariance[index, :n_elements, n_elements:]
             gain = np.linalg.solve(covariance[index, :n_elements, :n_elements], cross).T
-            residual = here[mine] - mean[index, :n_elements]
+            residual = evened[mine] - mean[index, :n_elements]
             left = covariance[index, n_elements:, n_elements:] - gain @ cross
             noise = generator.multivariate_normal(
                 np.zeros(len(middle)), left, size=len(mine), method="eigh"
