@@ -146,7 +146,7 @@ def find_anchors(
     )
 
     def refined(
-        anchors: Anchors, covariance: np.ndarray, cells: Cells, *, evened: bool = False
+        anchors: Anchors, covariance: np.ndarray, cells: Cells, *, evened: bool
     ) -> tuple[Anchors, np.ndarray]:
         for _ in range(ITERATIONS):
             responsibility = _responsibilities(
@@ -166,13 +166,14 @@ def find_anchors(
 
     # Tails are sought among counts as they are: evened, large ones lie nearer to the mean, and too
     # few are left that nothing explains.
-    anchors, covariance = refined(anchors, anchors.covariance(), cells)
+    anchors, covariance = refined(anchors, anchors.covariance(), cells, evened=False)
     before = _responsibilities(anchors, covariance, cells, dead_share, values, evened=False)
     seen = _seen_instead(anchors, before, cells, values, room, pointed_at)
     if np.isfinite(seen).any():
         first = np.where(np.isfinite(seen), seen, first)
         found = np.where(np.isfinite(seen), seen, anchors.intensity)
-        anchors, covariance = refined(replace(anchors, intensity=found), covariance, cells)
+        anchors = replace(anchors, intensity=found)
+        anchors, covariance = refined(anchors, covariance, cells, evened=False)
         before = _responsibilities(anchors, covariance, cells, dead_share, values, evened=False)
     zoned = np.flatnonzero(axes_at_most).tolist()
     wide = covariance + np.diag((WIDENED * sensitivity) ** 2)
@@ -197,7 +198,7 @@ def class_probabilities(
 ) -> np.ndarray:
     """Give the probability of every class of every pixel (pixel, class) under the anchors."""
     responsibility = _responsibilities(
-        anchors, anchors.covariance(), cells, dead_share, counts.astype(float)
+        anchors, anchors.covariance(), cells, dead_share, counts.astype(float), evened=True
     )
     return _by_class(cells, responsibility)
 
@@ -249,7 +250,7 @@ def _responsibilities(
     dead_share: np.ndarray,
     values: np.ndarray,
     *,
-    evened: bool = True,
+    evened: bool,
 ) -> np.ndarray:
     """Give the probability of every cell, the unknown one last, (pixel, cell + 1).
 

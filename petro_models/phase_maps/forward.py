@@ -227,7 +227,7 @@ def with_evened_counting(
     evened = evened / (1 + 0.5 * bend * scatter / evened)
     noise = noise_share * (variance * (1 - counts * dead_share) ** 2 + ROUNDING * slope**2)
     whole = jnp.concatenate([seen * slope, rest], axis=1)
-    noise = jnp.concatenate([noise, 0 * rest], axis=1)
+    noise = jnp.concatenate([noise, jnp.zeros_like(rest)], axis=1)
     return (
         jnp.concatenate([evened, mean[:, n_elements:]], axis=1),
         whole[:, :, None] * covariance * whole[:, None, :]
